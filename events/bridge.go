@@ -1,0 +1,233 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// Bridge takes up what publishers that do not know the hub, such as the Django bot, publish on the Redis channels
+// themselves: it appends each such event to its channel's log, once by its id however many bridges hear it, and tells
+// the streams of every hub. It never publishes it again. What is no envelope is counted and left alone.
+//
+// What is published while no bridge is connected is not taken up: Redis Pub/Sub keeps nothing.
+type Bridge struct {
+	rdb      redis.UniversalClient
+	cfg      Config
+	keys     keyspace
+	appender *appender
+	heard    chan heard
+
+	mu        sync.Mutex
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+	connected atomic.Bool
+
+	takenUp, seen, ignored atomic.Int64
+}
+
+// heard is an event that waits to be appended.
+type heard struct {
+	event Event
+	other []byte
+}
+
+// maxBridged bounds an event that is taken up, in bytes. It is larger than MaxEventSize: the event is published already.
+const maxBridged = 1 << 20
+
+// NewBridge makes a bridge; Start must be called. The client stays the caller's to close.
+func NewBridge(rdb redis.UniversalClient, cfg Config) (*Bridge, error) {
+	cfg, keys, err := cfg.prepare()
+	if err != nil {
+		return nil, err
+	}
+	return &Bridge{
+		rdb: rdb, cfg: cfg, keys: keys, appender: newAppender(rdb, cfg, keys), heard: make(chan heard, 1024),
+	}, nil
+}
+
+// Start begins to listen, and goes on until Close whatever becomes of the context. It does not wait for Redis.
+func (b *Bridge) Start(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop != nil {
+		return ErrClosed
+	}
+	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.appender.start(1)
+	b.done.Go(func() { keepConnected(ctx, b.cfg.Logger, "bridge", b.session) })
+	b.done.Go(func() { b.takeUp(ctx) })
+	return nil
+}
+
+// Close stops listening and waits until all is done. It may be called twice.
+func (b *Bridge) Close() {
+	b.mu.Lock()
+	if b.stop != nil {
+		b.stop()
+	}
+	b.mu.Unlock()
+	b.done.Wait()
+	b.appender.close()
+}
+
+// Connected reports whether the bridge is listening.
+func (b *Bridge) Connected() bool { return b.connected.Load() }
+
+// Check returns nil while the bridge is listening.
+func (b *Bridge) Check(context.Context) error {
+	if !b.Connected() {
+		return errNotConnected
+	}
+	return nil
+}
+
+// BridgeStats counts what a bridge heard since it was made.
+type BridgeStats struct {
+	// TakenUp events, events that another bridge or publisher had logged already (Seen), and messages Ignored because
+	// they are no envelope.
+	TakenUp, Seen, Ignored int64
+}
+
+// Stats returns the counters.
+func (b *Bridge) Stats() BridgeStats {
+	return BridgeStats{b.takenUp.Load(), b.seen.Load(), b.ignored.Load()}
+}
+
+// session listens on one connection until it breaks or ctx ends.
+func (b *Bridge) session(ctx context.Context, up func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ps := b.rdb.Subscribe(ctx)
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	defer func() { _ = ps.Close() }() // It is closed twice when ctx ended; both are fine.
+	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
+	defer cancel()
+	if err := ps.Subscribe(ctx, b.keys.bridges()); err != nil {
+		return err
+	}
+	if err := ps.PSubscribe(ctx, b.keys.patterns()...); err != nil {
+		return err
+	}
+	defer b.connected.Store(false)
+	pings.Go(func() {
+		defer cancel()
+		keepPinging(ctx, ps)
+	})
+	for {
+		msg, err := ps.ReceiveTimeout(ctx, silence)
+		if err != nil {
+			return err
+		}
+		switch msg := msg.(type) {
+		case *redis.Subscription:
+			if msg.Count == 1+len(b.keys.patterns()) {
+				b.connected.Store(true)
+				up()
+			}
+		case *redis.Message:
+			if msg.Pattern != "" {
+				b.hear(ctx, msg.Channel, msg.Payload)
+			}
+		}
+	}
+}
+
+func keepPinging(ctx context.Context, ps *redis.PubSub) {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ping.C:
+			if ps.Ping(ctx) != nil {
+				return
+			}
+		}
+	}
+}
+
+// hear looks at one message and queues it when a hub should take it up.
+func (b *Bridge) hear(ctx context.Context, name, payload string) {
+	channel, err := b.keys.parse(name)
+	if err != nil {
+		b.ignored.Add(1)
+		return
+	}
+	if _, ours := parseRecord(channel, payload); ours {
+		return
+	}
+	if len(payload) > maxBridged || !strings.HasPrefix(payload, "{") {
+		b.ignored.Add(1)
+		return
+	}
+	env, err := decodeEnvelope([]byte(payload))
+	if err != nil {
+		b.ignored.Add(1)
+		return
+	}
+	event, err := env.event(channel)
+	if err != nil || !event.Offset.IsZero() {
+		b.ignored.Add(1)
+		return
+	}
+	event.Data = compact(event.Data)
+	select {
+	case b.heard <- heard{event, env.others()}:
+	case <-ctx.Done():
+	}
+}
+
+// takeUp appends what was heard, in that order.
+func (b *Bridge) takeUp(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case h := <-b.heard:
+			b.takeUpOne(ctx, &h)
+		}
+	}
+}
+
+// takeUpOne appends one event and tries again until it is done or can never be: the event's id makes that harmless.
+func (b *Bridge) takeUpOne(ctx context.Context, h *heard) {
+	const pause = 100 * time.Millisecond
+	for ctx.Err() == nil {
+		reply, err := b.appendOnce(ctx, h)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			continue
+		case err != nil:
+			b.ignored.Add(1)
+			b.cfg.Logger.Warn("an event published on Redis could not be taken up", zap.Error(err))
+		case reply.what == "new":
+			b.takenUp.Add(1)
+		default:
+			b.seen.Add(1)
+		}
+		return
+	}
+}
+
+func (b *Bridge) appendOnce(ctx context.Context, h *heard) (appendReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	call, err := b.appender.submit(ctx, &h.event, h.other, maxBridged, b.keys.takenUp(), "", "")
+	if err != nil {
+		return appendReply{}, err
+	}
+	return b.appender.wait(ctx, call)
+}

@@ -1,0 +1,133 @@
+package events
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrKeyReused is returned when an idempotency key comes again with another message.
+var ErrKeyReused = errors.New("events: the idempotency key was used for another message")
+
+// Receipt says what became of a message.
+type Receipt struct {
+	// ID is the event's id.
+	ID string
+	// Type is the event's type.
+	Type string
+	// Channel is the full name of the Redis channel, such as "connectbot:user:123".
+	Channel string
+	// Offset is the event's position in the channel's log.
+	Offset Offset
+	// Timestamp is the event's timestamp.
+	Timestamp time.Time
+	// Subscribers is how many Redis connections Redis handed the event to when it was published: services that
+	// subscribed, and hubs with open streams on the channel. Bridges are not counted.
+	Subscribers int64
+	// Duplicate is true when the same event or key was published before; the rest is then the first receipt.
+	Duplicate bool
+}
+
+// Publisher publishes events: one script appends an event to its channel's log and publishes it.
+// It is safe for concurrent use. What concurrent callers publish has no order; what one caller publishes in turn has.
+type Publisher struct {
+	appender *appender
+	cfg      Config
+
+	published, duplicates, failed atomic.Int64
+}
+
+// NewPublisher makes a publisher; Start must be called before its first use. The client stays the caller's to close.
+// It should not retry by itself (MaxRetries -1): retries are for the caller, whose event ids make them harmless.
+func NewPublisher(rdb redis.UniversalClient, cfg Config) (*Publisher, error) {
+	cfg, keys, err := cfg.prepare()
+	if err != nil {
+		return nil, err
+	}
+	return &Publisher{appender: newAppender(rdb, cfg, keys), cfg: cfg}, nil
+}
+
+// publishWorkers is how many batches may be under way: one is on the wire while the next gathers and is encoded.
+const publishWorkers = 2
+
+// Start begins to work. The context is not kept.
+func (p *Publisher) Start(context.Context) error {
+	p.appender.start(publishWorkers)
+	return nil
+}
+
+// Close lets what is under way end, and waits for it. It may be called twice.
+func (p *Publisher) Close() { p.appender.close() }
+
+// Publish appends the message to its channel's log and publishes it, and returns once Redis has done both.
+//
+// It returns an InvalidError or ErrTooLarge for a message that cannot be published, ErrKeyReused, ErrClosed, or
+// ErrUnavailable when Redis did not answer within Config.Timeout or the context's deadline. After ErrUnavailable
+// the event may have been published all the same; publishing again with the same ID or IdempotencyKey is safe.
+func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
+	ev, err := m.event()
+	if err != nil {
+		return Receipt{}, err
+	}
+	var idemKey, print string
+	if m.IdempotencyKey != "" {
+		sum := sha256.Sum256([]byte(m.IdempotencyKey))
+		idemKey = base64.RawURLEncoding.EncodeToString(sum[:])
+		sum = fingerprint(&ev)
+		print = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	if ev.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return Receipt{}, err
+		}
+		ev.ID = id.String()
+	}
+	if ev.Timestamp.IsZero() {
+		ev.Timestamp = time.Now()
+	}
+	orElse(&ev.Source, p.cfg.Source)
+
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	channel := p.appender.keys.channel(ev.Channel)
+	call, err := p.appender.submit(ctx, &ev, nil, MaxEventSize, channel, idemKey, print)
+	if err != nil {
+		p.failed.Add(1)
+		return Receipt{}, err
+	}
+	reply, err := p.appender.wait(ctx, call)
+	switch {
+	case err != nil:
+		p.failed.Add(1)
+		return Receipt{}, err
+	case reply.what == "reused":
+		return Receipt{}, ErrKeyReused
+	case reply.what == "new":
+		p.published.Add(1)
+	default:
+		p.duplicates.Add(1)
+	}
+	return Receipt{
+		ID: reply.id, Type: reply.typ, Channel: channel, Offset: reply.offset, Timestamp: reply.timestamp,
+		Subscribers: reply.subscribers, Duplicate: reply.what != "new",
+	}, nil
+}
+
+// PublisherStats counts what a publisher did since it was made.
+type PublisherStats struct {
+	// Published events, Duplicates that were published before, and Failed calls that ended in ErrUnavailable or
+	// ErrTooLarge.
+	Published, Duplicates, Failed int64
+}
+
+// Stats returns the counters.
+func (p *Publisher) Stats() PublisherStats {
+	return PublisherStats{p.published.Load(), p.duplicates.Load(), p.failed.Load()}
+}
