@@ -1,0 +1,73 @@
+package api
+
+import (
+	_ "embed"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/connectbot-hub/connecthub/health"
+)
+
+//go:embed openapi.yaml
+var contract []byte
+
+//go:embed docs.html
+var docsPage []byte
+
+// GetOpenAPI answers GET /openapi.yaml.
+func (s *Server) GetOpenAPI(c echo.Context) error {
+	return c.Blob(http.StatusOK, "application/yaml", contract)
+}
+
+// GetDocs answers GET /docs.
+func (s *Server) GetDocs(c echo.Context) error {
+	c.Response().Header().Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	return c.HTMLBlob(http.StatusOK, docsPage)
+}
+
+// GetLiveness answers GET /health/live: the process answers, whatever else is wrong.
+func (s *Server) GetLiveness(c echo.Context) error {
+	return s.answerHealth(c, health.Report{Status: health.Pass})
+}
+
+// GetHealth answers GET /health.
+func (s *Server) GetHealth(c echo.Context) error {
+	return s.answerHealth(c, s.deps.Health.Report(c.Request().Context()))
+}
+
+// GetReadiness answers GET /health/ready: can the hub accept events?
+func (s *Server) GetReadiness(c echo.Context) error {
+	report := s.deps.Health.Report(c.Request().Context())
+	if s.isDraining() {
+		report = health.Report{Status: health.Fail, Results: []health.Result{
+			{Name: "shutdown", Component: "component", Status: health.Fail, Output: "The hub is shutting down.", At: time.Now()},
+		}}
+	}
+	return s.answerHealth(c, report)
+}
+
+func (s *Server) answerHealth(c echo.Context, report health.Report) error {
+	body := Health{
+		Status: HealthStatus(report.Status), Version: s.cfg.Version, Checks: make(map[string][]HealthCheck, len(report.Results)),
+	}
+	for _, r := range report.Results {
+		body.Checks[r.Name] = []HealthCheck{{
+			ComponentType: r.Component, Status: HealthStatus(r.Status), Output: r.Output,
+			Time: r.At.UTC().Format(time.RFC3339Nano), ObservedValue: r.Took.Milliseconds(), ObservedUnit: "ms",
+		}}
+	}
+	status := http.StatusOK
+	if report.Status == health.Fail {
+		status = http.StatusServiceUnavailable
+	}
+	c.Response().Header().Set(echo.HeaderContentType, "application/health+json")
+	c.Response().WriteHeader(status)
+	return c.Echo().JSONSerializer.Serialize(c, body, "")
+}
+
+// GetStats answers GET /stats.
+func (s *Server) GetStats(c echo.Context) error {
+	return c.JSON(http.StatusOK, s.deps.Stats())
+}

@@ -1,0 +1,183 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"github.com/connectbot-hub/connecthub/events"
+)
+
+// problem is an error that says itself how it is answered: RFC 9457.
+type problem struct {
+	status int
+	code   string
+	title  string
+	detail string
+	// retryAfter is in seconds; 0 means that trying again does not help.
+	retryAfter int
+	fields     []FieldProblem
+}
+
+func (p *problem) Error() string { return p.code + ": " + p.detail }
+
+const (
+	codeMalformed        = "malformed_json"
+	codeUnauthorized     = "unauthorized"
+	codeForbidden        = "forbidden"
+	codeHostNotAllowed   = "host_not_allowed"
+	codeNotFound         = "not_found"
+	codeMethodNotAllowed = "method_not_allowed"
+	codeTooLarge         = "payload_too_large"
+	codeMediaType        = "unsupported_media_type"
+	codeInvalidFields    = "invalid_fields"
+	codeKeyReused        = "idempotency_key_reused"
+	codeTooManyStreams   = "too_many_streams"
+	codeInternal         = "internal_error"
+	codeRedisUnavailable = "redis_unavailable"
+	codeShuttingDown     = "shutting_down"
+)
+
+func malformed(detail string) *problem {
+	return &problem{status: http.StatusBadRequest, code: codeMalformed, title: "Malformed JSON", detail: detail}
+}
+
+func unauthorized(detail string) *problem {
+	return &problem{status: http.StatusUnauthorized, code: codeUnauthorized, title: "A valid key is required", detail: detail}
+}
+
+func forbidden(detail string) *problem {
+	return &problem{status: http.StatusForbidden, code: codeForbidden, title: "The key does not allow this", detail: detail}
+}
+
+func invalidFields(fields ...FieldProblem) *problem {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Field + " " + f.Problem
+	}
+	return &problem{
+		status: http.StatusUnprocessableEntity, code: codeInvalidFields, title: "Invalid content",
+		detail: strings.Join(names, "; ") + ".", fields: fields,
+	}
+}
+
+func invalidField(field, what string) *problem {
+	return invalidFields(FieldProblem{Field: field, Problem: what})
+}
+
+func tooLarge(detail string) *problem {
+	return &problem{status: http.StatusRequestEntityTooLarge, code: codeTooLarge, title: "Too large", detail: detail}
+}
+
+func shuttingDown() *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: codeShuttingDown, title: "The hub is shutting down",
+		detail: "Try again: another hub, or this one once it is back, will answer.", retryAfter: 1,
+	}
+}
+
+// problemOf is the one place where errors get a status and a code. What it does not know is an internal error, of which
+// nothing is told.
+func problemOf(err error) *problem {
+	var known *problem
+	var invalid *events.InvalidError
+	var httpErr *echo.HTTPError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &invalid):
+		fields := make([]FieldProblem, len(invalid.Fields))
+		for i, f := range invalid.Fields {
+			fields[i] = FieldProblem{Field: f.Field, Problem: f.Problem}
+		}
+		return invalidFields(fields...)
+	case errors.Is(err, events.ErrMalformed):
+		return malformed("The body is no JSON object: " + strings.TrimPrefix(err.Error(), events.ErrMalformed.Error()+": ") + ".")
+	case errors.Is(err, events.ErrTooLarge):
+		return tooLarge("An event has at most " + strconv.Itoa(events.MaxEventSize) + " bytes.")
+	case errors.Is(err, events.ErrKeyReused):
+		return &problem{
+			status: http.StatusUnprocessableEntity, code: codeKeyReused, title: "The idempotency key was used before",
+			detail: "The same Idempotency-Key came with another event. Use a new key for a new event.",
+			fields: []FieldProblem{{Field: "Idempotency-Key", Problem: "was used for another event"}},
+		}
+	case errors.Is(err, events.ErrUnavailable):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeRedisUnavailable, title: "Redis is unavailable",
+			detail:     "Redis did not answer. Try again; with an Idempotency-Key or an id of your own the event is published once.",
+			retryAfter: 1,
+		}
+	case errors.Is(err, events.ErrClosed):
+		return shuttingDown()
+	case errors.Is(err, context.Canceled):
+		return shuttingDown() // Nobody reads this: the client has gone.
+	case errors.As(err, &httpErr):
+		return problemOfEcho(httpErr)
+	}
+	return &problem{
+		status: http.StatusInternalServerError, code: codeInternal, title: "Internal error",
+		detail: "Something went wrong in the hub. The request id finds it in the log.",
+	}
+}
+
+// bindingError finds the parameter in what the generated wrapper says when it cannot bind one.
+var bindingError = regexp.MustCompile(`^(?:Invalid format for parameter|Expected one value for) ([A-Za-z_-]+)(.*)$`)
+
+func problemOfEcho(err *echo.HTTPError) *problem {
+	text, _ := err.Message.(string)
+	if m := bindingError.FindStringSubmatch(text); m != nil {
+		if strings.Contains(m[2], "required") {
+			return invalidField(m[1], "is required")
+		}
+		return invalidField(m[1], "must be given once and be well formed")
+	}
+	switch err.Code {
+	case http.StatusNotFound:
+		return &problem{
+			status: err.Code, code: codeNotFound, title: "Not found",
+			detail: "There is nothing at this path. The paths are listed at /docs.",
+		}
+	case http.StatusMethodNotAllowed:
+		return &problem{
+			status: err.Code, code: codeMethodNotAllowed, title: "Method not allowed",
+			detail: "The path exists, but not with this method; see the header Allow.",
+		}
+	}
+	return &problem{
+		status: http.StatusInternalServerError, code: codeInternal, title: "Internal error",
+		detail: "Something went wrong in the hub. The request id finds it in the log.",
+	}
+}
+
+// handleError answers with the problem that err is.
+func (s *Server) handleError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	p := problemOf(err)
+	if p.code == codeInternal {
+		s.log.Error("a request failed", zap.String("request_id", requestID(c)), zap.String("route", c.Path()), zap.Error(err))
+	}
+	header := c.Response().Header()
+	header.Set(echo.HeaderContentType, "application/problem+json")
+	if p.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	if p.status == http.StatusUnauthorized {
+		header.Set(echo.HeaderWWWAuthenticate, `Service realm="connecthub", Bearer realm="connecthub"`)
+	}
+	c.Response().WriteHeader(p.status)
+	body := Problem{
+		Type: "/docs#problem-" + p.code, Title: p.title, Status: p.status, Detail: p.detail, Code: p.code,
+		Instance: c.Request().URL.EscapedPath(), RequestID: requestID(c), Retryable: p.retryAfter > 0, Errors: p.fields,
+	}
+	if err := c.Echo().JSONSerializer.Serialize(c, body, ""); err != nil {
+		s.log.Debug("a problem could not be sent", zap.Error(err))
+	}
+}

@@ -1,0 +1,79 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/connectbot-hub/connecthub/events"
+)
+
+// scope is one thing a key allows:
+//
+//   - everything
+//     publish:*                   publish anything
+//     publish:user:*              publish on the channels of all users; likewise service:*
+//     publish:user:123            publish on one channel; likewise global and service:{name}
+//     publish:user.*              publish events of these types on any channel; likewise an exact type
+//     subscribe:*                 read every channel; likewise with a channel as above
+//     menus, temp, match, admin   all of that part of the API
+type scope struct {
+	action string
+	// anyOf is the scope whose every channel is meant, channel the one that is meant, types the types that are.
+	anyOf   events.Scope
+	channel events.Channel
+	types   *events.Pattern
+}
+
+// ParseScope returns nil when s is a scope that a key may have, and otherwise what is wrong with it.
+func ParseScope(s string) error {
+	_, err := parseScope(s)
+	return err
+}
+
+func parseScope(s string) (scope, error) {
+	if slices.Contains([]string{"*", "menus", "temp", "match", "admin"}, s) {
+		return scope{action: s}, nil
+	}
+	action, what, ok := strings.Cut(s, ":")
+	bad := fmt.Errorf("%q is no scope: want *, publish:…, subscribe:…, menus, temp, match or admin", s)
+	if !ok || action != "publish" && action != "subscribe" {
+		return scope{}, bad
+	}
+	sc := scope{action: action}
+	switch what {
+	case "*":
+		return sc, nil
+	case "user:*":
+		sc.anyOf = events.ScopeUser
+		return sc, nil
+	case "service:*":
+		sc.anyOf = events.ScopeService
+		return sc, nil
+	}
+	var err error
+	if sc.channel, err = events.ParseChannel(what); err == nil {
+		return sc, nil
+	}
+	if types, err := events.ParsePattern(what); err == nil && action == "publish" {
+		sc.types = &types
+		return sc, nil
+	}
+	return scope{}, bad
+}
+
+// allows reports whether the scope allows an action on a channel, for an event of that type.
+func (s scope) allows(action string, ch events.Channel, eventType string) bool {
+	switch {
+	case s.action == "*":
+		return true
+	case s.action != action:
+		return false
+	case s.types != nil:
+		return s.types.Match(eventType)
+	case s.anyOf != "":
+		return s.anyOf == ch.Scope()
+	default:
+		return s.channel.IsZero() || s.channel == ch
+	}
+}

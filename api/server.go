@@ -1,0 +1,246 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/health"
+)
+
+// Publisher publishes one event; events.Publisher does.
+type publisher interface {
+	Publish(ctx context.Context, m events.Message) (events.Receipt, error)
+}
+
+// logReader reads pages of a channel's log; events.Log does.
+type logReader interface {
+	Read(ctx context.Context, q events.Query) (events.Page, error)
+}
+
+// follower opens streams; events.Fanout does.
+type follower interface {
+	Follow(ctx context.Context, from events.Cursor, types events.Pattern, channels ...events.Channel) (*events.Stream, error)
+}
+
+// reporter tells how the hub is doing; health.Checker does.
+type reporter interface {
+	Report(ctx context.Context) health.Report
+}
+
+// Deps are what the handlers call. All are required.
+type Deps struct {
+	// Publisher publishes events.
+	Publisher publisher
+	// Log reads history.
+	Log logReader
+	// Fanout opens streams.
+	Fanout follower
+	// Health answers /health and /health/ready.
+	Health reporter
+	// Stats returns the counters of /stats.
+	Stats func() Stats
+}
+
+// Config says how the server behaves. The zero Config is ready to use on a loopback address.
+type Config struct {
+	// Keys let callers in. Default: none, and everybody who reaches a loopback address is let in.
+	Keys *Keys
+	// MaxStreams is the most streams open at a time; more get 429. Default 20000.
+	MaxStreams int
+	// Heartbeat is how often a quiet stream says that it is alive. Default 15 s.
+	Heartbeat time.Duration
+	// StreamWriteTimeout is how long a stream's reader may take nothing before it is cut off. Default 10 s.
+	StreamWriteTimeout time.Duration
+	// Version is the version of the hub, as /health tells it.
+	Version string
+	// Logger gets the log. Default: nobody.
+	Logger *zap.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Keys == nil {
+		c.Keys = &Keys{}
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 20000
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 15 * time.Second
+	}
+	if c.StreamWriteTimeout == 0 {
+		c.StreamWriteTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+// Server is the hub's HTTP server.
+type Server struct {
+	deps Deps
+	cfg  Config
+	log  *zap.Logger
+	http *http.Server
+
+	streams atomic.Int64
+	// draining is closed when the server begins to shut down.
+	draining  chan struct{}
+	drainOnce sync.Once
+	serveErr  chan error
+}
+
+// New makes a server that does not listen yet.
+func New(deps Deps, cfg Config) *Server {
+	cfg = cfg.withDefaults()
+	s := &Server{
+		deps: deps, cfg: cfg, log: cfg.Logger,
+		draining: make(chan struct{}), serveErr: make(chan error, 1),
+	}
+	s.http = &http.Server{
+		Handler: s.routes(),
+		// A body has 1 MiB at most. Streams lift these bounds for themselves.
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          zap.NewStdLog(cfg.Logger.WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel))),
+	}
+	return s
+}
+
+// Handler returns what answers requests, for tests and benchmarks.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+func (s *Server) routes() http.Handler {
+	e := echo.New()
+	e.HideBanner = true
+	e.IPExtractor = echo.ExtractIPDirect() // No header is believed: there is no configured proxy.
+	e.HTTPErrorHandler = s.handleError
+	e.Use(s.observe, s.authenticate)
+	RegisterHandlers(e, s)
+	return e
+}
+
+// Serve answers requests on the listener until Shutdown. It returns nil after Shutdown.
+func (s *Server) Serve(listener net.Listener) error {
+	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}
+
+// Drain makes readiness fail and ends all open streams, each with a hint when to come back. It may be called twice.
+func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.draining) }) }
+
+// Shutdown drains, stops listening and waits for the requests under way; when ctx ends first it cuts them off and
+// returns the context's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+const requestIDInContext = "request_id"
+
+func requestID(c echo.Context) string {
+	id, _ := c.Get(requestIDInContext).(string)
+	return id
+}
+
+// takeRequestID returns the caller's request id when it is fit for a header and a log line, and else a new one.
+func takeRequestID(given string) string {
+	const longest = 128
+	if given == "" || len(given) > longest {
+		return newRequestID()
+	}
+	for i := range len(given) {
+		if given[i] <= ' ' || given[i] > '~' {
+			return newRequestID()
+		}
+	}
+	return given
+}
+
+func newRequestID() string {
+	return strconv.FormatUint(rand.Uint64()|1<<63, 36) + strconv.FormatUint(rand.Uint64()|1<<63, 36) //nolint:gosec // G404: no secret.
+}
+
+// observe gives every request its id and headers, survives a handler's panic, and logs what went wrong. What went well is
+// logged at debug level.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		start := time.Now()
+		id := takeRequestID(c.Request().Header.Get(echo.HeaderXRequestID))
+		c.Set(requestIDInContext, id)
+		header := c.Response().Header()
+		header.Set(echo.HeaderXRequestID, id)
+		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		header.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
+		header.Set(echo.HeaderCacheControl, "no-store")
+		defer func() {
+			if r := recover(); r != nil {
+				if r == http.ErrAbortHandler { //nolint:errorlint // The value itself is panicked with.
+					panic(r)
+				}
+				s.log.Error("a handler panicked", zap.String("request_id", id), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+				err = errors.New("api: a handler panicked")
+			}
+			if err != nil {
+				s.handleError(err, c)
+				err = nil
+			}
+			s.logRequest(c, id, start)
+		}()
+		return next(c)
+	}
+}
+
+func (s *Server) logRequest(c echo.Context, id string, start time.Time) {
+	status := c.Response().Status
+	level := zapcore.DebugLevel
+	switch {
+	case status >= http.StatusInternalServerError:
+		level = zapcore.WarnLevel
+	case status >= http.StatusBadRequest:
+		level = zapcore.InfoLevel
+	}
+	entry := s.log.Check(level, "request")
+	if entry == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("request_id", id), zap.String("method", c.Request().Method), zap.String("route", c.Path()),
+		zap.Int("status", status), zap.Duration("took", time.Since(start)),
+	}
+	if key := keyOf(c); key != nil {
+		fields = append(fields, zap.String("key", key.ID))
+	}
+	entry.Write(fields...)
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/tmaxmax/go-sse"
+
+	"github.com/connectbot-hub/connecthub/api"
+)
+
+type checkCommand struct {
+	Component string `enum:"all,events,health" default:"all" help:"What to test: all, events or health."`
+	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel. Default: to the channel of the service connecthub-check, which nobody reads."`
+	JSON      bool   `name:"json" help:"Show each step as one line of JSON."`
+
+	hubClient `embed:""`
+}
+
+// step is one step of the self-test.
+type step struct {
+	component, name string
+	do              func(context.Context) error
+}
+
+// stepTimeout bounds each step.
+const stepTimeout = 10 * time.Second
+
+// Run runs the steps in turn; what fails in one component does not keep the next from being tested.
+func (c *checkCommand) Run(ctx context.Context, a *app) error {
+	if c.UserID < 0 {
+		return &settingError{"--user-id", "must be above 0"}
+	}
+	checks := &eventsCheck{client: &c.hubClient, channel: "service:connecthub-check", path: "/v1/events/services/connecthub-check"}
+	if c.UserID > 0 {
+		id := strconv.FormatInt(c.UserID, 10)
+		checks.channel, checks.path = "user:"+id, "/v1/events/users/"+id
+	}
+	steps := []step{
+		{"health", "the process answers", func(ctx context.Context) error { return c.health(ctx, "/health/live") }},
+		{"health", "it can accept events", func(ctx context.Context) error { return c.health(ctx, "/health/ready") }},
+		{"health", "all checks pass", func(ctx context.Context) error { return c.health(ctx, "/health") }},
+		{"events", "open a stream", checks.open},
+		{"events", "publish an event", checks.publish},
+		{"events", "receive it on the stream", checks.receive},
+		{"events", "find it in the log", checks.find},
+		{"events", "publish it again, which must change nothing", checks.repeat},
+	}
+	defer checks.close()
+	failed := map[string]bool{}
+	for _, s := range steps {
+		if c.Component != "all" && c.Component != s.component {
+			continue
+		}
+		if failed[s.component] && s.component == "events" {
+			continue // Each step of this component needs the one before.
+		}
+		stepCtx, cancel := context.WithTimeout(ctx, stepTimeout)
+		start := time.Now()
+		err := s.do(stepCtx)
+		took := time.Since(start)
+		cancel()
+		failed[s.component] = failed[s.component] || err != nil
+		if err := c.show(a, s, took, err); err != nil {
+			return err
+		}
+	}
+	if len(failed) > 0 && (failed["health"] || failed["events"]) {
+		return errSilent
+	}
+	return nil
+}
+
+func (c *checkCommand) show(a *app, s step, took time.Duration, failure error) error {
+	if c.JSON {
+		line := struct {
+			Component string  `json:"component"`
+			Step      string  `json:"step"`
+			OK        bool    `json:"ok"`
+			Ms        float64 `json:"ms"`
+			Error     string  `json:"error,omitempty"`
+		}{s.component, s.name, failure == nil, float64(took.Microseconds()) / 1000, ""}
+		if failure != nil {
+			line.Error = failure.Error()
+		}
+		return json.NewEncoder(a.stdout).Encode(line)
+	}
+	mark, why := "ok  ", ""
+	if failure != nil {
+		mark, why = "FAIL", ": "+failure.Error()
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s  %-7s %8.1f ms  %s%s\n", mark, s.component, float64(took.Microseconds())/1000, s.name, why)
+	return err
+}
+
+func (c *checkCommand) health(ctx context.Context, path string) error {
+	var report api.Health
+	if err := c.call(ctx, http.MethodGet, path, nil, nil, &report); err != nil {
+		return err
+	}
+	if report.Status != api.HealthStatusFail {
+		return nil
+	}
+	var wrong []string
+	for name, results := range report.Checks {
+		for _, r := range results {
+			if r.Status == api.HealthStatusFail {
+				wrong = append(wrong, name+": "+r.Output)
+			}
+		}
+	}
+	return errors.New(strings.Join(wrong, "; "))
+}
+
+// eventsCheck sends an event through the hub and sees where it gets to.
+type eventsCheck struct {
+	client        *hubClient
+	channel, path string
+
+	id     string
+	body   []byte
+	first  api.Receipt
+	frames chan sse.Event
+	ended  chan error
+	cancel context.CancelFunc
+	res    *http.Response
+}
+
+// open opens the stream, which outlives this step.
+func (c *eventsCheck) open(ctx context.Context) error {
+	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancel = cancel
+	req, err := c.client.request(streamCtx, http.MethodGet, "/v1/stream", url.Values{"channel": {c.channel}}, nil)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, cancel)
+	res, err := http.DefaultClient.Do(req) //nolint:bodyclose // close closes it.
+	if !stop() || err != nil {
+		return fmt.Errorf("the hub at %s does not answer: %w", c.client.HubURL, errors.Join(err, ctx.Err()))
+	}
+	c.res = res
+	if err := validateStream(res); err != nil {
+		return err
+	}
+	c.frames, c.ended = make(chan sse.Event, 16), make(chan error, 1)
+	go func() {
+		for frame, err := range sse.Read(res.Body, &sse.ReadConfig{MaxEventSize: 2 << 20}) {
+			if err != nil {
+				c.ended <- err
+				return
+			}
+			select {
+			case c.frames <- frame:
+			case <-streamCtx.Done():
+				return
+			}
+		}
+		c.ended <- errors.New("the hub ended the stream")
+	}()
+	return nil
+}
+
+func (c *eventsCheck) close() {
+	if c.cancel != nil {
+		c.cancel()
+	}
+	if c.res != nil {
+		_ = c.res.Body.Close() // The check is over.
+	}
+}
+
+func (c *eventsCheck) publish(ctx context.Context) error {
+	c.id = uuid.NewString()
+	body, err := json.Marshal(map[string]any{
+		"type": "test_event", "id": c.id, "source": "connecthub-check", "data": map[string]string{"message": "Проверка"},
+	})
+	if err != nil {
+		return err
+	}
+	c.body = body
+	return c.client.call(ctx, http.MethodPost, c.path, nil, body, &c.first)
+}
+
+func (c *eventsCheck) receive(ctx context.Context) error {
+	for {
+		select {
+		case frame := <-c.frames:
+			var ev api.Event
+			if json.Unmarshal([]byte(frame.Data), &ev) == nil && ev.ID == c.id {
+				if ev.Offset != c.first.Offset {
+					return fmt.Errorf("it came with offset %s, but was published at %s", ev.Offset, c.first.Offset)
+				}
+				return nil
+			}
+		case err := <-c.ended:
+			return err
+		case <-ctx.Done():
+			return errors.New("it did not come")
+		}
+	}
+}
+
+func (c *eventsCheck) find(ctx context.Context) error {
+	var page api.EventList
+	query := url.Values{"channel": {c.channel}, "reverse": {"true"}, "limit": {"1000"}}
+	if err := c.client.call(ctx, http.MethodGet, "/v1/events", query, nil, &page); err != nil {
+		return err
+	}
+	for _, ev := range page.Events {
+		if ev.ID == c.id {
+			return nil
+		}
+	}
+	return errors.New("it is not there")
+}
+
+func (c *eventsCheck) repeat(ctx context.Context) error {
+	var second api.Receipt
+	if err := c.client.call(ctx, http.MethodPost, c.path, nil, c.body, &second); err != nil {
+		return err
+	}
+	if !second.Duplicate || second.Offset != c.first.Offset {
+		return errors.New("it was published twice")
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/connectbot-hub/connecthub/api"
+)
+
+// hubClient is how the commands call a running hub.
+type hubClient struct {
+	HubURL        string `setting:"HUB_URL" default:"http://127.0.0.1:8090" help:"The hub to call."`
+	tokenSettings `embed:""`
+
+	idempotencyKey string
+}
+
+// request makes a request to the hub.
+func (c *hubClient) request(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Request, error) {
+	base, err := url.Parse(c.HubURL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, &settingError{"HUB_URL", "must be a URL such as http://127.0.0.1:8090"}
+	}
+	target := base.JoinPath(path)
+	target.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.idempotencyKey != "" {
+		req.Header.Set("Idempotency-Key", c.idempotencyKey)
+	}
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Service "+token)
+	}
+	return req, nil
+}
+
+// call sends a request and decodes the answer into out. A problem the hub answers with becomes the error.
+func (c *hubClient) call(ctx context.Context, method, path string, query url.Values, body []byte, out any) error {
+	const longest = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	req, err := c.request(ctx, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the hub at %s does not answer: %w", c.HubURL, err)
+	}
+	defer func() { _ = res.Body.Close() }() // What was read counts.
+	const largest = 80 << 20
+	raw, err := io.ReadAll(io.LimitReader(res.Body, largest))
+	if err != nil {
+		return err
+	}
+	if out != nil && (res.StatusCode < 300 || strings.HasPrefix(res.Header.Get("Content-Type"), "application/health+json")) {
+		return json.Unmarshal(raw, out)
+	}
+	if res.StatusCode >= 300 {
+		return problemError(res, raw)
+	}
+	return nil
+}
+
+// problemError turns an answer that is not a success into an error for people.
+func problemError(res *http.Response, raw []byte) error {
+	var p api.Problem
+	if json.Unmarshal(raw, &p) == nil && p.Title != "" {
+		return fmt.Errorf("%s: %s (%d %s, request %s)", p.Title, p.Detail, p.Status, p.Code, p.RequestID)
+	}
+	return errors.New("the hub answered " + res.Status)
+}

@@ -1,0 +1,116 @@
+// Command connecthub is the integration hub of ConnectBot and its command line. Run it without arguments for help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when the hub is built by make.
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// app is what the commands share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	version        string
+}
+
+// errSilent ends a command with status 1 when it has said itself what was wrong.
+var errSilent = errors.New("failed")
+
+// run parses the command line and runs one command until it ends or ctx does. It returns the exit status: 0, 1 when the
+// command failed, 2 when it was called wrongly.
+func run(
+	ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdin io.Reader, stdout, stderr io.Writer,
+) int {
+	const failed, misused = 1, 2
+	env, err := withDotEnv(lookupEnv)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+		return misused
+	}
+	exited, status := false, 0
+	parser, err := kong.New(&commands{},
+		kong.Name("connecthub"),
+		kong.Description("ConnectBot's integration hub: events over HTTP, Redis Pub/Sub and a log.\n\n"+
+			"Settings come from flags, else from the environment, else from the file .env in the current folder."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited, status = true, code }),
+		kong.Resolvers(settingsFrom(env)),
+		kong.ValueFormatter(helpWithSetting),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&app{stdin: stdin, stdout: stdout, stderr: stderr, version: versionText()}),
+	)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+		return failed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if exited {
+		return status
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+		return misused
+	}
+	err = kctx.Run()
+	var wrong *settingError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &wrong):
+		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+		return misused
+	case !errors.Is(err, errSilent):
+		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+	}
+	return failed
+}
+
+// commands is the command line.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the hub."`
+	Check   checkCommand   `cmd:"" help:"Test a running hub, step by step. Exit status 1 when a step fails."`
+	Publish publishCommand `cmd:"" help:"Publish an event through a running hub."`
+	Tail    tailCommand    `cmd:"" help:"Show events as they come, from a running hub."`
+	Keys    keysCommand    `cmd:"" help:"Make the keys that let services in."`
+	Version versionCommand `cmd:"" help:"Show the version."`
+}
+
+type versionCommand struct{}
+
+// Run shows the version.
+func (versionCommand) Run(a *app) error {
+	_, err := fmt.Fprintln(a.stdout, "connecthub", a.version)
+	return err
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/connectbot-hub/connecthub/api"
+	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/health"
+	"github.com/connectbot-hub/connecthub/internal/redisconn"
+)
+
+// serveCommand holds every setting of the hub: flag, environment variable, default and help in one place.
+type serveCommand struct {
+	HTTPAddr          string `name:"http-addr" setting:"HTTP_ADDR" default:"127.0.0.1:8090" help:"Where to listen. Anything but a loopback address needs a key."`
+	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"redis://[user[:password]@]host[:port][/db], rediss://… or unix://…?db=0. Unset: an embedded server that keeps nothing."`
+	EventsRedisURL    string `name:"events-redis-url" setting:"EVENTS_REDIS_URL" placeholder:"URL" help:"Another Redis for the events and their log. Unset: REDIS_URL."`
+	EmbeddedRedisAddr string `setting:"EMBEDDED_REDIS_ADDR" default:"127.0.0.1:6390" help:"Where the embedded Redis listens, when it is used."`
+
+	tokenSettings `embed:""`
+	HubKeysFile   string `setting:"HUB_KEYS_FILE" placeholder:"FILE" help:"Keys of several services, made by connecthub keys new."`
+
+	ChannelPrefix string        `setting:"CHANNEL_PREFIX" default:"connectbot" help:"What every channel and key in Redis begins with."`
+	BridgeLegacy  bool          `setting:"BRIDGE_LEGACY" default:"true" negatable:"" help:"Take what others publish on the Redis channels into the log."`
+	DedupeWindow  time.Duration `setting:"DEDUPE_WINDOW" default:"24h" help:"How long event ids and idempotency keys are remembered."`
+
+	UserLogEntries    int64         `setting:"USER_LOG_ENTRIES" default:"1000" help:"Events kept per user, about."`
+	UserLogAge        time.Duration `setting:"USER_LOG_AGE" default:"168h" help:"How long they are kept."`
+	GlobalLogEntries  int64         `setting:"GLOBAL_LOG_ENTRIES" default:"1000" help:"Events for all that are kept, about."`
+	GlobalLogAge      time.Duration `setting:"GLOBAL_LOG_AGE" default:"168h" help:"How long they are kept."`
+	ServiceLogEntries int64         `setting:"SERVICE_LOG_ENTRIES" default:"1000" help:"Events kept per service, about."`
+	ServiceLogAge     time.Duration `setting:"SERVICE_LOG_AGE" default:"168h" help:"How long they are kept."`
+
+	MaxStreams      int           `setting:"MAX_STREAMS" default:"20000" help:"Streams that may be open at a time."`
+	StreamQueue     int           `setting:"STREAM_QUEUE" default:"1024" help:"Events that may wait for a slow reader before it is cut off."`
+	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests under way may take to end."`
+
+	LogLevel  string `setting:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error. debug logs every request."`
+	LogFormat string `setting:"LOG_FORMAT" enum:"json,console" default:"json" help:"json or console."`
+}
+
+// Run runs the hub until ctx ends.
+func (c *serveCommand) Run(ctx context.Context, a *app) error {
+	keys, err := c.validate()
+	if err != nil {
+		return err
+	}
+	logger, err := c.logger(a)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logger.Sync() }() // Standard error often cannot be synced.
+	h, err := c.newHub(ctx, a, keys, logger)
+	if err != nil {
+		return err
+	}
+	return h.run(ctx)
+}
+
+// validate checks the settings that can be judged without I/O on the network, and returns the keys.
+func (c *serveCommand) validate() (*api.Keys, error) {
+	host, _, err := net.SplitHostPort(c.HTTPAddr)
+	if err != nil {
+		return nil, &settingError{"HTTP_ADDR", "must be host:port, such as 127.0.0.1:8090"}
+	}
+	if _, _, err := net.SplitHostPort(c.EmbeddedRedisAddr); err != nil {
+		return nil, &settingError{"EMBEDDED_REDIS_ADDR", "must be host:port, such as 127.0.0.1:6390"}
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	if keys.Empty() && !isLoopback(host) {
+		return nil, &settingError{
+			"HTTP_ADDR", "must be a loopback address, such as 127.0.0.1:8090, while there is no key: " +
+				"set SERVICE_AUTH_TOKEN, SERVICE_AUTH_TOKEN_FILE or HUB_KEYS_FILE to listen elsewhere",
+		}
+	}
+	for _, s := range []struct {
+		name string
+		ok   bool
+		want string
+	}{
+		{"USER_LOG_ENTRIES", c.UserLogEntries >= 1, "must be at least 1"},
+		{"GLOBAL_LOG_ENTRIES", c.GlobalLogEntries >= 1, "must be at least 1"},
+		{"SERVICE_LOG_ENTRIES", c.ServiceLogEntries >= 1, "must be at least 1"},
+		{"USER_LOG_AGE", c.UserLogAge >= time.Second, "must be at least 1s"},
+		{"GLOBAL_LOG_AGE", c.GlobalLogAge >= time.Second, "must be at least 1s"},
+		{"SERVICE_LOG_AGE", c.ServiceLogAge >= time.Second, "must be at least 1s"},
+		{"DEDUPE_WINDOW", c.DedupeWindow >= time.Second, "must be at least 1s"},
+		{"MAX_STREAMS", c.MaxStreams >= 1, "must be at least 1"},
+		{"STREAM_QUEUE", c.StreamQueue >= 1, "must be at least 1"},
+		{"SHUTDOWN_TIMEOUT", c.ShutdownTimeout > 0, "must be above 0"},
+		{"CHANNEL_PREFIX", events.CheckPrefix(c.ChannelPrefix) == nil, "must be 1 to 64 ASCII letters, digits, '_' and '-'"},
+	} {
+		if !s.ok {
+			return nil, &settingError{s.name, s.want}
+		}
+	}
+	return keys, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// keys returns the configured keys; there may be none.
+func (c *serveCommand) keys() (*api.Keys, error) {
+	var all []*api.Key
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		key, err := api.KeyForToken(token)
+		if err != nil {
+			return nil, &settingError{"SERVICE_AUTH_TOKEN", "is too weak: " + err.Error()}
+		}
+		all = append(all, key)
+	}
+	if c.HubKeysFile != "" {
+		fromFile, err := api.ReadKeysFile(c.HubKeysFile)
+		if err != nil {
+			return nil, &settingError{"HUB_KEYS_FILE", "cannot be used: " + err.Error()}
+		}
+		all = append(all, fromFile...)
+	}
+	keys, err := api.NewKeys(all...)
+	if err != nil {
+		return nil, &settingError{"HUB_KEYS_FILE", "cannot be used: " + err.Error()}
+	}
+	return keys, nil
+}
+
+func (c *serveCommand) logger(a *app) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(c.LogLevel)
+	if err != nil {
+		return nil, &settingError{"LOG_LEVEL", "must be debug, info, warn or error"}
+	}
+	format := zap.NewProductionEncoderConfig()
+	format.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	format.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(format)
+	if c.LogFormat == "console" {
+		encoder = zapcore.NewConsoleEncoder(format)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(a.stderr)), level)), nil
+}
+
+// hub is everything that runs, in the order in which it was made.
+type hub struct {
+	cfg      *serveCommand
+	app      *app
+	log      *zap.Logger
+	embedded *redisconn.Embedded
+	rdb      *redis.Client
+
+	publisher *events.Publisher
+	fanout    *events.Fanout
+	bridge    *events.Bridge
+	server    *api.Server
+	listener  net.Listener
+	keyless   bool
+	started   time.Time
+}
+
+// newHub makes the parts and listens. It does not wait for Redis: a hub without it answers, and says so.
+func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logger *zap.Logger) (_ *hub, err error) {
+	h := &hub{cfg: c, app: a, log: logger, keyless: keys.Empty(), started: time.Now()}
+	defer func() {
+		if err != nil {
+			h.closeRedis()
+		}
+	}()
+	if err := h.openRedis(); err != nil {
+		return nil, err
+	}
+	cfg := events.Config{
+		Prefix:       c.ChannelPrefix,
+		User:         events.Retention{MaxEntries: c.UserLogEntries, MaxAge: c.UserLogAge},
+		Global:       events.Retention{MaxEntries: c.GlobalLogEntries, MaxAge: c.GlobalLogAge},
+		Service:      events.Retention{MaxEntries: c.ServiceLogEntries, MaxAge: c.ServiceLogAge},
+		DedupeWindow: c.DedupeWindow,
+		QueueLength:  c.StreamQueue,
+		Logger:       logger,
+	}
+	if h.publisher, err = events.NewPublisher(h.rdb, cfg); err != nil {
+		return nil, err
+	}
+	if h.fanout, err = events.NewFanout(h.rdb, cfg); err != nil {
+		return nil, err
+	}
+	log, err := events.NewLog(h.rdb, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if c.BridgeLegacy {
+		if h.bridge, err = events.NewBridge(h.rdb, cfg); err != nil {
+			return nil, err
+		}
+	}
+	h.server = api.New(api.Deps{
+		Publisher: h.publisher, Log: log, Fanout: h.fanout, Health: h.checks(), Stats: h.stats,
+	}, api.Config{Keys: keys, MaxStreams: c.MaxStreams, Version: a.version, Logger: logger})
+	if h.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddr); err != nil {
+		return nil, &settingError{"HTTP_ADDR", "cannot be listened on: " + err.Error()}
+	}
+	return h, nil
+}
+
+// openRedis makes the client, and starts the embedded server when no other is configured.
+func (h *hub) openRedis() error {
+	name, url := "EVENTS_REDIS_URL", h.cfg.EventsRedisURL
+	if url == "" {
+		name, url = "REDIS_URL", h.cfg.RedisURL
+	}
+	if url == "" {
+		var err error
+		if h.embedded, err = redisconn.StartEmbedded(h.cfg.EmbeddedRedisAddr); err != nil {
+			return &settingError{"EMBEDDED_REDIS_ADDR", "cannot be used: " + err.Error()}
+		}
+		url = h.embedded.URL()
+		h.log.Warn("no REDIS_URL is set: events are kept in memory only and are lost when the hub stops",
+			zap.String("embedded_redis", url))
+	}
+	var err error
+	if h.rdb, err = redisconn.Open(url); err != nil {
+		return &settingError{name, "is not usable: " + err.Error()}
+	}
+	return nil
+}
+
+func (h *hub) closeRedis() {
+	if h.rdb != nil {
+		_ = h.rdb.Close() // It fails only when closed twice.
+	}
+	if h.embedded != nil {
+		h.embedded.Close()
+	}
+}
+
+// run starts the parts, answers requests until ctx ends, and stops the parts in the reverse order.
+func (h *hub) run(ctx context.Context) error {
+	defer h.closeRedis()
+	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start}
+	stop := []func(){h.fanout.Close, h.publisher.Close}
+	if h.bridge != nil {
+		start = append(start, h.bridge.Start)
+		stop = append([]func(){h.bridge.Close}, stop...)
+	}
+	defer func() {
+		for _, f := range stop {
+			f()
+		}
+	}()
+	for _, f := range start {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.server.Serve(h.listener) }()
+	h.log.Info("the hub is listening", zap.String("address", h.listener.Addr().String()), zap.String("version", h.app.version))
+	h.greet()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	h.log.Info("the hub is shutting down")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := h.server.Shutdown(ctx); err != nil {
+		h.log.Warn("requests were cut off: they took longer than SHUTDOWN_TIMEOUT", zap.Error(err))
+	}
+	return errors.Join(<-served)
+}
+
+// greet shows a newcomer how to see the hub work.
+func (h *hub) greet() {
+	base := "http://" + h.listener.Addr().String()
+	auth := ""
+	if !h.keyless {
+		auth = ` -H "Authorization: Service $SERVICE_AUTH_TOKEN"`
+	}
+	_, _ = fmt.Fprintf(h.app.stdout, `ConnectBot Hub %s is listening on %s. Try it:
+
+  curl -N%s '%s/v1/stream?channel=user:123&last_event_id=earliest'
+  curl%s %s/v1/events/users/123 -H 'Content-Type: application/json' -d '{"type":"user.login","data":{"name":"Анна"}}'
+  curl%s '%s/v1/events?channel=user:123'
+
+The API is described at %s/docs. Stop the hub with Ctrl+C.
+`, h.app.version, base, auth, base, auth, base, auth, base, base)
+	if h.embedded != nil {
+		_, _ = fmt.Fprintf(h.app.stdout, "Redis is embedded, at %s, and keeps nothing: set REDIS_URL to keep events.\n", h.embedded.URL())
+	}
+}
+
+// checks returns what /health asks.
+func (h *hub) checks() *health.Checker {
+	checker := health.NewChecker(time.Second)
+	checker.Add("redis", "datastore", func(ctx context.Context) error {
+		if err := h.rdb.Ping(ctx).Err(); err != nil {
+			return errors.New("Redis does not answer") //nolint:staticcheck // ST1005: Redis is a name. The cause may hold its address.
+		}
+		return nil
+	})
+	checker.Add("subscription", "component", h.fanout.Check)
+	if h.bridge != nil {
+		checker.Add("bridge", "component", h.bridge.Check)
+	}
+	if h.embedded != nil {
+		checker.Add("persistence", "datastore", func(context.Context) error {
+			return health.Warning("The embedded Redis keeps nothing: events are lost when the hub stops. Set REDIS_URL.")
+		})
+	}
+	return checker
+}
+
+// stats returns what /stats shows.
+func (h *hub) stats() api.Stats {
+	p, f := h.publisher.Stats(), h.fanout.Stats()
+	stats := api.Stats{
+		Since: h.started.UTC().Format(time.RFC3339Nano),
+		Events: map[string]int64{
+			"published": p.Published, "duplicates": p.Duplicates, "failed": p.Failed,
+		},
+		Streams: map[string]int64{
+			"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
+			"cut_slow": f.Slow, "gaps": f.Gaps, "resubscribed": f.Reconnects,
+		},
+	}
+	if h.bridge != nil {
+		b := h.bridge.Stats()
+		stats.Events["bridged"], stats.Events["bridged_before"], stats.Events["ignored"] = b.TakenUp, b.Seen, b.Ignored
+	}
+	return stats
+}
