@@ -167,12 +167,19 @@ func (s *Server) isDraining() bool {
 	}
 }
 
-const requestIDInContext = "request_id"
+func requestID(c echo.Context) string { return c.Response().Header().Get(echo.HeaderXRequestID) }
 
-func requestID(c echo.Context) string {
-	id, _ := c.Get(requestIDInContext).(string)
-	return id
-}
+// canonicalRequestID is how package http spells X-Request-ID.
+const canonicalRequestID = "X-Request-Id"
+
+// The headers of every answer. The slices are shared by all answers: whoever wants another value sets it anew.
+//
+//nolint:gochecknoglobals // Constants, but for the language.
+var (
+	headerNoSniff = []string{"nosniff"}
+	headerPolicy  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	headerNoStore = []string{"no-store"}
+)
 
 // takeRequestID returns the caller's request id when it is fit for a header and a log line, and else a new one.
 func takeRequestID(given string) string {
@@ -198,12 +205,11 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		start := time.Now()
 		id := takeRequestID(c.Request().Header.Get(echo.HeaderXRequestID))
-		c.Set(requestIDInContext, id)
 		header := c.Response().Header()
-		header.Set(echo.HeaderXRequestID, id)
-		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
-		header.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
-		header.Set(echo.HeaderCacheControl, "no-store")
+		header[canonicalRequestID] = []string{id}
+		header[echo.HeaderXContentTypeOptions] = headerNoSniff
+		header[echo.HeaderContentSecurityPolicy] = headerPolicy
+		header[echo.HeaderCacheControl] = headerNoStore
 		defer func() {
 			if r := recover(); r != nil {
 				if r == http.ErrAbortHandler { //nolint:errorlint // The value itself is panicked with.

@@ -3,34 +3,42 @@
 --
 -- KEYS[1] the log   KEYS[2] remembers the event's id   KEYS[3] remembers the idempotency key, if there is one
 -- ARGV[1] the Pub/Sub channel to tell   ARGV[2] the envelope without offset and closing brace
--- ARGV[3] entries to keep   ARGV[4] milliseconds to keep them   ARGV[5] id before which entries are too old
--- ARGV[6] milliseconds to remember id and key   ARGV[7] event id   ARGV[8] timestamp and type, for the receipt
--- ARGV[9] channel whose subscribers are the bridges, which are not counted   ARGV[10] fingerprint that goes with the key
+-- ARGV[3] entries to keep   ARGV[4] milliseconds to keep the log   ARGV[5] id before which entries are too old
+-- ARGV[6] '1' when it is time to drop what is too old and to renew the log's expiry
+-- ARGV[7] '1' when the id may have been seen before, as the hub's own fresh ids cannot
+-- ARGV[8] milliseconds to remember id and key   ARGV[9] the end of the receipt
+-- ARGV[10] channel whose subscribers are the bridges, which are not counted   ARGV[11] fingerprint that goes with the key
 --
--- Returns {what, receipt}: what is 'new', 'seen' or 'reused' (the key came with another message); the receipt is
--- 'id offset subscribers timestamp type'.
-local remembered = KEYS[3] and redis.call('GET', KEYS[3])
-if remembered then
-  local fingerprint, receipt = string.match(remembered, '^(%S+) (.*)$')
-  if fingerprint ~= ARGV[10] then
-    return {'reused', ''}
+-- A receipt is 'offset subscribers ' and ARGV[9]. Returns '+offset subscribers' when the event is new, '=' and the first
+-- receipt when it was seen before, '!' when the idempotency key came with another message.
+local key = KEYS[3]
+if key then
+  local remembered = redis.call('GET', key)
+  if remembered then
+    local fingerprint, receipt = string.match(remembered, '^(%S+) (.*)$')
+    return fingerprint == ARGV[11] and '=' .. receipt or '!'
   end
-  return {'seen', receipt}
 end
 
-local what = 'seen'
-local receipt = redis.call('GET', KEYS[2])
+local receipt = ARGV[7] == '1' and redis.call('GET', KEYS[2])
+local answer = receipt and '=' .. receipt
 if not receipt then
-  what = 'new'
-  local offset = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[2])
-  redis.call('XTRIM', KEYS[1], 'MINID', ARGV[5])
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  local offset = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[2])
+  if not offset or ARGV[6] == '1' then
+    offset = offset or redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
+    redis.call('XTRIM', KEYS[1], 'MINID', ARGV[5])
+    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  end
   local heard = redis.call('PUBLISH', ARGV[1], ARGV[2] .. ',"offset":"' .. offset .. '"}')
-  local bridges = redis.call('PUBSUB', 'NUMSUB', ARGV[9])[2]
-  receipt = ARGV[7] .. ' ' .. offset .. ' ' .. math.max(heard - bridges, 0) .. ' ' .. ARGV[8]
-  redis.call('SET', KEYS[2], receipt, 'PX', ARGV[6])
+  if heard > 0 then
+    heard = math.max(heard - redis.call('PUBSUB', 'NUMSUB', ARGV[10])[2], 0)
+  end
+  local new = offset .. ' ' .. heard
+  answer = '+' .. new
+  receipt = new .. ' ' .. ARGV[9]
+  redis.call('SET', KEYS[2], receipt, 'PX', ARGV[8])
 end
-if KEYS[3] then
-  redis.call('SET', KEYS[3], ARGV[10] .. ' ' .. receipt, 'PX', ARGV[6])
+if key then
+  redis.call('SET', key, ARGV[11] .. ' ' .. receipt, 'PX', ARGV[8])
 end
-return {what, receipt}
+return answer

@@ -26,14 +26,27 @@ type appender struct {
 	queue  chan *appendCall
 	done   sync.WaitGroup
 
+	// The same for every call, made once.
+	bridges, window any
+	retention       map[Scope]retentionArgs
+	tended          tendedLogs
+
 	mu      sync.Mutex
 	closed  chan struct{}
 	started bool
 }
 
+// retentionArgs is a Retention as the script takes it.
+type retentionArgs struct {
+	entries, expiry any
+	age             time.Duration
+}
+
 // appendCall is one call of the script on its way.
 type appendCall struct {
-	ctx      context.Context //nolint:containedctx // A queued request carries the deadline of the caller who waits.
+	// left is done when the caller no longer waits.
+	left     <-chan struct{}
+	deadline time.Time
 	keys     []string
 	args     []any
 	reply    appendReply
@@ -43,13 +56,22 @@ type appendCall struct {
 
 // appendReply is what the script returned.
 type appendReply struct {
-	what        string
-	id          string
+	what        appendAnswer
 	offset      Offset
 	subscribers int64
-	timestamp   time.Time
-	typ         string
+	// The rest is only set when the event was seen before, and then as it was published first.
+	id        string
+	timestamp time.Time
+	typ       string
 }
+
+type appendAnswer byte
+
+const (
+	appended appendAnswer = '+'
+	seen     appendAnswer = '='
+	reused   appendAnswer = '!'
+)
 
 const (
 	longestBatch = 128
@@ -57,10 +79,45 @@ const (
 )
 
 func newAppender(rdb redis.UniversalClient, cfg Config, keys keyspace) *appender {
-	return &appender{
+	a := &appender{
 		rdb: rdb, script: redis.NewScript(appendSource), cfg: cfg, keys: keys,
 		queue: make(chan *appendCall, longestQueue), closed: make(chan struct{}),
+		bridges: keys.bridges(), window: strconv.FormatInt(cfg.DedupeWindow.Milliseconds(), 10),
+		retention: map[Scope]retentionArgs{}, tended: tendedLogs{last: map[Channel]time.Time{}},
 	}
+	for _, scope := range []Scope{ScopeUser, ScopeGlobal, ScopeService} {
+		keep := cfg.retention(scope)
+		// The expiry is renewed only now and then; what that may be late is added to it.
+		expiry := keep.MaxAge + tendEvery(keep.MaxAge)
+		a.retention[scope] = retentionArgs{
+			entries: strconv.FormatInt(keep.MaxEntries, 10), expiry: strconv.FormatInt(expiry.Milliseconds(), 10), age: keep.MaxAge,
+		}
+	}
+	return a
+}
+
+// tendEvery is how often, at most, a log is rid of what is too old and its expiry renewed.
+func tendEvery(age time.Duration) time.Duration { return min(age/10, time.Minute) }
+
+// tendedLogs remembers when logs were last tended by this process. Forgetting costs a little work and nothing else.
+type tendedLogs struct {
+	mu   sync.Mutex
+	last map[Channel]time.Time
+}
+
+// due reports whether a log should be tended now, and remembers that it was.
+func (t *tendedLogs) due(ch Channel, now time.Time, age time.Duration) bool {
+	const most = 100_000
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last, ok := t.last[ch]; ok && now.Sub(last) < tendEvery(age) {
+		return false
+	}
+	if len(t.last) >= most {
+		clear(t.last)
+	}
+	t.last[ch] = now
+	return true
 }
 
 // start begins to work with so many batches under way at a time. With one, calls are done in the order they came.
@@ -88,31 +145,44 @@ func (a *appender) close() {
 	a.done.Wait()
 }
 
-// submit queues the append of ev, whose envelope may have so many bytes, without waiting for it. tell is the Pub/Sub
-// channel that hears of it.
-func (a *appender) submit(
-	ctx context.Context, ev *Event, other []byte, largest int, tell, idemKey, print string,
-) (*appendCall, error) {
-	envelope := appendEnvelope(make([]byte, 0, 512+len(ev.Data)), a.keys, ev, other)
-	if len(envelope) > largest {
+// submission is what submit is given.
+type submission struct {
+	event *Event
+	// other is the inside of an object with the members that the hub does not know; empty for its own events.
+	other []byte
+	// largest is how many bytes the envelope may have.
+	largest int
+	// tell is the Pub/Sub channel that hears of it.
+	tell string
+	// fresh is true when nobody can have published the id before.
+	fresh bool
+	// key and fingerprint are the idempotency key, hashed, and what must be the same when it comes again.
+	key, fingerprint string
+}
+
+// submit queues an append without waiting for it.
+func (a *appender) submit(ctx context.Context, s *submission) (*appendCall, error) {
+	ev := s.event
+	envelope := appendEnvelope(make([]byte, 0, 320+len(ev.Data)+len(s.other)), a.keys, ev, s.other)
+	if len(envelope) > s.largest {
 		return nil, ErrTooLarge
 	}
-	idem := a.keys.idem(ev.Channel)
-	keep := a.cfg.retention(ev.Channel.scope)
-	oldest := OffsetAt(time.Now().Add(-keep.MaxAge))
-	receiptEnd := string(append(append(appendTimestamp(nil, ev.Timestamp), ' '), ev.Type...))
+	now := time.Now()
+	keep := a.retention[ev.Channel.scope]
+	receiptEnd := make([]byte, 0, len(ev.ID)+len(ev.Type)+30)
+	receiptEnd = appendTimestamp(append(append(receiptEnd, ev.ID...), ' '), ev.Timestamp)
+	receiptEnd = append(append(receiptEnd, ' '), ev.Type...)
 	call := &appendCall{
-		ctx:  ctx,
-		keys: []string{a.keys.log(ev.Channel), idem + "i:" + ev.ID},
+		left: ctx.Done(), deadline: now.Add(a.cfg.Timeout), finished: make(chan struct{}),
+		keys: []string{a.keys.log(ev.Channel), a.keys.idem(ev.Channel, "i:", ev.ID)},
 		args: []any{
-			tell, envelope, keep.MaxEntries, keep.MaxAge.Milliseconds(), oldest.ms,
-			a.cfg.DedupeWindow.Milliseconds(), ev.ID, receiptEnd, a.keys.bridges(),
+			s.tell, envelope, keep.entries, keep.expiry, strconv.FormatInt(max(now.Add(-keep.age).UnixMilli(), 0), 10),
+			flag(a.tended.due(ev.Channel, now, keep.age)), flag(!s.fresh), a.window, receiptEnd, a.bridges,
 		},
-		finished: make(chan struct{}),
 	}
-	if idemKey != "" {
-		call.keys = append(call.keys, idem+"k:"+idemKey)
-		call.args = append(call.args, print)
+	if s.key != "" {
+		call.keys = append(call.keys, a.keys.idem(ev.Channel, "k:", s.key))
+		call.args = append(call.args, s.fingerprint)
 	}
 	select {
 	case <-a.closed:
@@ -122,14 +192,19 @@ func (a *appender) submit(
 	select {
 	case a.queue <- call:
 		return call, nil
-	case <-a.closed:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: its queue is full: %w", ErrUnavailable, ctx.Err())
+	default:
+		return nil, fmt.Errorf("%w: too many calls wait for it", ErrUnavailable)
 	}
 }
 
-// wait returns what became of a call.
+func flag(b bool) any {
+	if b {
+		return "1"
+	}
+	return ""
+}
+
+// wait returns what became of a call. It takes no longer than Config.Timeout, which the workers see to.
 func (a *appender) wait(ctx context.Context, call *appendCall) (appendReply, error) {
 	select {
 	case <-call.finished:
@@ -168,18 +243,20 @@ func (a *appender) gather(batch []*appendCall) []*appendCall {
 	return batch
 }
 
-// run does one batch. A caller who has left is not served: it was told that nothing happened.
+// run does one batch, by the deadline of its oldest call. A caller who has left is not served: it was told that nothing
+// happened.
 func (a *appender) run(batch []*appendCall) {
-	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Timeout)
+	ctx, cancel := context.WithDeadline(context.Background(), batch[0].deadline)
 	defer cancel()
 	todo := make([]*appendCall, 0, len(batch))
 	for _, call := range batch {
-		if err := call.ctx.Err(); err != nil {
-			call.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		select {
+		case <-call.left:
+			call.err = fmt.Errorf("%w: the caller left", ErrUnavailable)
 			close(call.finished)
-			continue
+		default:
+			todo = append(todo, call)
 		}
-		todo = append(todo, call)
 	}
 	if unknown := a.exec(ctx, todo); len(unknown) > 0 {
 		// The server forgot the script: it restarted. Nothing of these calls was done.
@@ -204,10 +281,10 @@ func (a *appender) exec(ctx context.Context, calls []*appendCall) (unknown []*ap
 	}
 	_, _ = pipe.Exec(ctx) // Every command carries its own error.
 	for i, call := range calls {
-		parts, err := replies[i].StringSlice()
+		reply, err := replies[i].Text()
 		switch {
 		case err == nil:
-			call.reply, call.err = parseAppendReply(parts)
+			call.reply, call.err = parseAppendReply(reply)
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
 			unknown = append(unknown, call)
 			fallthrough
@@ -220,24 +297,31 @@ func (a *appender) exec(ctx context.Context, calls []*appendCall) (unknown []*ap
 
 var errBadReply = errors.New("events: append.lua returned what it should not")
 
-func parseAppendReply(parts []string) (reply appendReply, err error) {
-	if len(parts) != 2 {
-		return reply, errBadReply
+func parseAppendReply(text string) (appendReply, error) {
+	if text == "" {
+		return appendReply{}, errBadReply
 	}
-	if reply.what = parts[0]; reply.what == "reused" {
+	reply := appendReply{what: appendAnswer(text[0])}
+	if reply.what == reused {
 		return reply, nil
 	}
-	fields := strings.Split(parts[1], " ")
-	if len(fields) != 5 {
-		return reply, errBadReply
-	}
-	reply.id, reply.typ = fields[0], fields[4]
-	var errs [3]error
-	reply.offset, errs[0] = ParseOffset(fields[1])
-	reply.subscribers, errs[1] = strconv.ParseInt(fields[2], 10, 64)
-	reply.timestamp, errs[2] = ParseTimestamp(fields[3])
-	if err := errors.Join(errs[:]...); err != nil {
+	var err error
+	offset, rest, _ := strings.Cut(text[1:], " ")
+	if reply.offset, err = ParseOffset(offset); err != nil {
 		return reply, fmt.Errorf("%w: %w", errBadReply, err)
 	}
+	subscribers, rest, _ := strings.Cut(rest, " ")
+	if reply.subscribers, err = strconv.ParseInt(subscribers, 10, 64); err != nil {
+		return reply, fmt.Errorf("%w: %w", errBadReply, err)
+	}
+	if reply.what == appended {
+		return reply, nil
+	}
+	id, rest, _ := strings.Cut(rest, " ")
+	at, typ, _ := strings.Cut(rest, " ")
+	if reply.timestamp, err = ParseTimestamp(at); err != nil {
+		return reply, fmt.Errorf("%w: %w", errBadReply, err)
+	}
+	reply.id, reply.typ = id, typ
 	return reply, nil
 }

@@ -157,12 +157,12 @@ func keepPinging(ctx context.Context, ps *redis.PubSub) {
 
 // hear looks at one message and queues it when a hub should take it up.
 func (b *Bridge) hear(ctx context.Context, name, payload string) {
+	if _, ours := trailingOffset(payload); ours {
+		return
+	}
 	channel, err := b.keys.parse(name)
 	if err != nil {
 		b.ignored.Add(1)
-		return
-	}
-	if _, ours := parseRecord(channel, payload); ours {
 		return
 	}
 	if len(payload) > maxBridged || !strings.HasPrefix(payload, "{") {
@@ -213,7 +213,7 @@ func (b *Bridge) takeUpOne(ctx context.Context, h *heard) {
 		case err != nil:
 			b.ignored.Add(1)
 			b.cfg.Logger.Warn("an event published on Redis could not be taken up", zap.Error(err))
-		case reply.what == "new":
+		case reply.what == appended:
 			b.takenUp.Add(1)
 		default:
 			b.seen.Add(1)
@@ -223,9 +223,9 @@ func (b *Bridge) takeUpOne(ctx context.Context, h *heard) {
 }
 
 func (b *Bridge) appendOnce(ctx context.Context, h *heard) (appendReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
-	defer cancel()
-	call, err := b.appender.submit(ctx, &h.event, h.other, maxBridged, b.keys.takenUp(), "", "")
+	call, err := b.appender.submit(ctx, &submission{
+		event: &h.event, other: h.other, largest: maxBridged, tell: b.keys.takenUp(),
+	})
 	if err != nil {
 		return appendReply{}, err
 	}

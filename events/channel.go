@@ -115,13 +115,29 @@ func (c Channel) String() string {
 type keyspace struct{ prefix string }
 
 // channel is the Pub/Sub channel, and the name that stands in the envelope: connectbot:user:123.
-func (k keyspace) channel(c Channel) string { return k.prefix + ":" + c.String() }
+func (k keyspace) channel(c Channel) string { return k.prefix + c.sep() + c.name }
 
 // log is the stream that keeps a channel's events.
-func (k keyspace) log(c Channel) string { return k.prefix + ":log:{" + k.channel(c) + "}" }
+func (k keyspace) log(c Channel) string {
+	return k.prefix + ":log:{" + k.prefix + c.sep() + c.name + "}"
+}
 
-// idem is the beginning of the keys that remember what was published on a channel.
-func (k keyspace) idem(c Channel) string { return k.prefix + ":idem:{" + k.channel(c) + "}:" }
+// idem is a key that remembers what was published on a channel: kind "i:" by event id, "k:" by idempotency key.
+func (k keyspace) idem(c Channel, kind, what string) string {
+	return k.prefix + ":idem:{" + k.prefix + c.sep() + c.name + "}:" + kind + what
+}
+
+// sep is what stands between the prefix and the name: ":user:".
+func (c Channel) sep() string {
+	switch c.scope {
+	case ScopeUser:
+		return ":user:"
+	case ScopeService:
+		return ":service:"
+	default:
+		return ":global"
+	}
+}
 
 // takenUp is the hub's own Pub/Sub channel on which a hub tells the others what it took up from a publisher that
 // wrote to Redis directly. It lies outside the prefix, so that a reader of "connectbot:*" never meets it.

@@ -119,11 +119,7 @@ func appendEnvelope(dst []byte, keys keyspace, ev *Event, other []byte) []byte {
 	dst = append(append(append(dst, `{"id":"`...), ev.ID...), `","type":"`...)
 	dst = append(append(append(dst, ev.Type...), `","data":`...), ev.Data...)
 	dst = appendTimestamp(append(dst, `,"timestamp":"`...), ev.Timestamp)
-	dst = append(append(append(dst, `","channel":"`...), keys.prefix...), ':')
-	dst = append(append(dst, ev.Channel.scope...), ':')
-	if ev.Channel.name == "" {
-		dst = dst[:len(dst)-1]
-	}
+	dst = append(append(append(dst, `","channel":"`...), keys.prefix...), ev.Channel.sep()...)
 	dst = append(append(dst, ev.Channel.name...), `","user_id":`...)
 	if ev.Channel.scope == ScopeUser {
 		dst = append(dst, ev.Channel.name...)
@@ -174,18 +170,24 @@ func (r *Record) Event() (Event, error) {
 // parseRecord reads a message that a hub published. It looks only at the ends, which the hub wrote itself, and is
 // false for everything else, such as what the bot publishes directly.
 func parseRecord(channel Channel, payload string) (*Record, bool) {
-	const closing = `"}`
-	tail := payload[max(0, len(payload)-len(offsetMember)-len(closing)-41):] // 41: two 20 digit numbers and '-'.
-	i := strings.LastIndex(tail, offsetMember)
-	if i < 0 || !strings.HasSuffix(tail, closing) {
-		return nil, false
-	}
-	offset, err := ParseOffset(tail[i+len(offsetMember) : len(tail)-len(closing)])
-	if err != nil || offset.isMoment() {
+	offset, ok := trailingOffset(payload)
+	if !ok {
 		return nil, false
 	}
 	typ, ok := envelopeType(payload)
 	return &Record{Channel: channel, Offset: offset, Type: typ, JSON: payload}, ok
+}
+
+// trailingOffset returns the offset that withOffset wrote.
+func trailingOffset(payload string) (Offset, bool) {
+	const closing = `"}`
+	tail := payload[max(0, len(payload)-len(offsetMember)-len(closing)-41):] // 41: two 20 digit numbers and '-'.
+	i := strings.LastIndex(tail, offsetMember)
+	if i < 0 || !strings.HasSuffix(tail, closing) {
+		return Offset{}, false
+	}
+	offset, err := ParseOffset(tail[i+len(offsetMember) : len(tail)-len(closing)])
+	return offset, err == nil && !offset.isMoment()
 }
 
 // envelopeType returns the type from the beginning of what appendEnvelope wrote.
@@ -240,8 +242,25 @@ func ParseTimestamp(s string) (time.Time, error) {
 	return t, nil
 }
 
+// appendTimestamp writes what AppendFormat would for "2006-01-02T15:04:05.000000Z", in a third of the time.
 func appendTimestamp(dst []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	micro := t.Nanosecond() / 1000
+	digits := func(n int) (byte, byte) { return byte('0' + n/10%10), byte('0' + n%10) }
+	y1, y2 := digits(year / 100)
+	y3, y4 := digits(year)
+	o1, o2 := digits(int(month))
+	d1, d2 := digits(day)
+	h1, h2 := digits(hour)
+	m1, m2 := digits(minute)
+	s1, s2 := digits(second)
+	u1, u2 := digits(micro / 10000)
+	u3, u4 := digits(micro / 100)
+	u5, u6 := digits(micro)
+	return append(dst, y1, y2, y3, y4, '-', o1, o2, '-', d1, d2, 'T', h1, h2, ':', m1, m2, ':', s1, s2,
+		'.', u1, u2, u3, u4, u5, u6, 'Z')
 }
 
 // FormatTimestamp writes t as the envelope does: RFC 3339 in UTC with microseconds.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -86,12 +88,19 @@ const (
 	tooDeep      = "is nested deeper than 64 levels"
 )
 
+// decoders are kept for the tables they grow.
+//
+//nolint:gochecknoglobals // A pool must be shared to be one.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
 // DecodeMessage reads a publisher's JSON object {"type", "data"?, "id"?, "source"?, "timestamp"?, "correlation_id"?}.
 // It returns ErrMalformed for what is no JSON object and an InvalidError for a member that is unknown, named twice or
 // of the wrong type, and for data that Message.Data does not take. The message has no channel yet, and what
 // needs no JSON to judge (is the type well formed?) is judged by Publish.
 func DecodeMessage(body []byte) (Message, error) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(body))
+	dec := decoders.Get().(*jsontext.Decoder)
+	defer decoders.Put(dec)
+	dec.Reset(bytes.NewBuffer(body))
 	if dec.PeekKind() != '{' {
 		if err := dec.SkipValue(); err != nil {
 			return Message{}, malformed(err)
@@ -313,7 +322,7 @@ func checkLabel(s string) (problem string) {
 
 // fingerprint tells two messages apart that carry the same idempotency key. It covers what the publisher gave, not what
 // the hub adds.
-func fingerprint(ev *Event) [sha256.Size]byte {
+func fingerprint(ev *Event) string {
 	var at int64
 	if !ev.Timestamp.IsZero() {
 		at = ev.Timestamp.UnixMicro()
@@ -324,5 +333,11 @@ func fingerprint(ev *Event) [sha256.Size]byte {
 	} {
 		buf = append(binary.AppendUvarint(buf, uint64(len(part))), part...)
 	}
-	return sha256.Sum256(buf)
+	return hashText(buf)
+}
+
+// hashText returns a hash as text that is fit for a key.
+func hashText(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

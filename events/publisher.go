@@ -2,8 +2,6 @@ package events
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -75,29 +73,23 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	var idemKey, print string
+	sub := submission{event: &ev, largest: MaxEventSize, tell: p.appender.keys.channel(ev.Channel)}
 	if m.IdempotencyKey != "" {
-		sum := sha256.Sum256([]byte(m.IdempotencyKey))
-		idemKey = base64.RawURLEncoding.EncodeToString(sum[:])
-		sum = fingerprint(&ev)
-		print = base64.RawURLEncoding.EncodeToString(sum[:])
+		sub.key, sub.fingerprint = hashText([]byte(m.IdempotencyKey)), fingerprint(&ev)
 	}
 	if ev.ID == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return Receipt{}, err
 		}
-		ev.ID = id.String()
+		ev.ID, sub.fresh = id.String(), true
 	}
 	if ev.Timestamp.IsZero() {
-		ev.Timestamp = time.Now()
+		ev.Timestamp = time.Now().UTC().Truncate(time.Microsecond)
 	}
 	orElse(&ev.Source, p.cfg.Source)
 
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
-	defer cancel()
-	channel := p.appender.keys.channel(ev.Channel)
-	call, err := p.appender.submit(ctx, &ev, nil, MaxEventSize, channel, idemKey, print)
+	call, err := p.appender.submit(ctx, &sub)
 	if err != nil {
 		p.failed.Add(1)
 		return Receipt{}, err
@@ -107,16 +99,17 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
 	case err != nil:
 		p.failed.Add(1)
 		return Receipt{}, err
-	case reply.what == "reused":
+	case reply.what == reused:
 		return Receipt{}, ErrKeyReused
-	case reply.what == "new":
+	case reply.what == appended:
 		p.published.Add(1)
+		reply.id, reply.typ, reply.timestamp = ev.ID, ev.Type, ev.Timestamp
 	default:
 		p.duplicates.Add(1)
 	}
 	return Receipt{
-		ID: reply.id, Type: reply.typ, Channel: channel, Offset: reply.offset, Timestamp: reply.timestamp,
-		Subscribers: reply.subscribers, Duplicate: reply.what != "new",
+		ID: reply.id, Type: reply.typ, Channel: sub.tell, Offset: reply.offset, Timestamp: reply.timestamp,
+		Subscribers: reply.subscribers, Duplicate: reply.what != appended,
 	}, nil
 }
 

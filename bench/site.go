@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/connectbot-hub/connecthub/api"
+	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/internal/redisconn"
+)
+
+// site is the processes that are measured.
+type site struct {
+	dir      string
+	redis    *process
+	redisURL string
+}
+
+// process is a server that was started here.
+type process struct {
+	cmd  *exec.Cmd
+	addr string
+}
+
+func newSite(ctx context.Context) (*site, error) {
+	dir, err := os.MkdirTemp("", "connecthub-bench-")
+	if err != nil {
+		return nil, err
+	}
+	s := &site{dir: dir}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.hubBinary(), "./cmd/connecthub") //nolint:gosec // G204: our own paths.
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, fmt.Errorf("building the hub, from the top folder of the project: %w", err)
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	s.redisURL = "redis://" + addr + "/0"
+	s.redis, err = start(ctx, addr, exec.CommandContext(ctx, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"))
+	return s, err
+}
+
+func (s *site) hubBinary() string { return filepath.Join(s.dir, "connecthub") }
+
+// hub starts the hub as users run it, with more settings if given.
+func (s *site) hub(ctx context.Context, more ...string) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, s.hubBinary(), append([]string{"serve", "--http-addr", addr, "--redis-url", s.redisURL}, more...)...)
+	cmd.Dir = s.dir // No .env is read.
+	return start(ctx, addr, cmd)
+}
+
+// role starts this program as a server for comparison.
+func (s *site) role(ctx context.Context, role string) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, addr, exec.CommandContext(ctx, self, "-role", role+"@"+addr, "-redis", s.redisURL)) //nolint:gosec // G204: our own program.
+}
+
+func (s *site) close() {
+	if s.redis != nil {
+		s.redis.stop()
+	}
+	_ = os.RemoveAll(s.dir) // A temporary folder.
+}
+
+// start starts a server and waits until it accepts connections.
+func start(ctx context.Context, addr string, cmd *exec.Cmd) (*process, error) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd, addr}
+	deadline := time.Now().Add(10 * time.Second)
+	for time.Now().Before(deadline) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return p, conn.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.stop()
+	return nil, errors.New(cmd.Path + " did not start")
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // It may have ended already.
+	_ = p.cmd.Wait()                          // A status after SIGTERM says nothing.
+}
+
+// residentKB returns the memory the process occupies.
+func (p *process) residentKB() (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kb); err == nil {
+			return kb, nil
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// serveRole serves what the hub is compared with: "parse" reads the same body with the same code and answers, "publish"
+// also sends one PUBLISH through go-redis.
+func serveRole(ctx context.Context, role, redisURL string) error {
+	kind, addr, _ := strings.Cut(role, "@")
+	rdb, err := redisconn.Open(redisURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rdb.Close() }()
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.POST("/v1/events/users/:user_id", func(c echo.Context) error {
+		body := make([]byte, c.Request().ContentLength)
+		if _, err := c.Request().Body.Read(body); err != nil && !strings.Contains(err.Error(), "EOF") {
+			return err
+		}
+		m, err := events.DecodeMessage(body)
+		if err != nil {
+			return err
+		}
+		if kind == "publish" {
+			if err := rdb.Publish(c.Request().Context(), "bench:user:"+c.Param("user_id"), []byte(m.Data)).Err(); err != nil {
+				return err
+			}
+		}
+		return c.JSON(http.StatusCreated, api.Receipt{
+			ID: "01a1fd63-369d-7b1e-9c04-5e2f8a6d1c33", Type: m.Type, Channel: "bench:user:" + c.Param("user_id"),
+			Offset: "1795252500125-0", Timestamp: "2026-11-21T09:15:00.125310Z", Status: api.ReceiptStatusPublished,
+		})
+	})
+	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func machine() string {
+	model := runtime.GOARCH
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(info)) {
+			if name, ok := strings.CutPrefix(line, "model name"); ok {
+				model = strings.TrimLeft(strings.TrimSpace(name), ": \t")
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%s, %d cores, %s", model, runtime.NumCPU(), runtime.Version())
+}
