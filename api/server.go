@@ -97,7 +97,9 @@ type Server struct {
 	log  *zap.Logger
 	http *http.Server
 
-	streams atomic.Int64
+	// streams counts the open streams, streaming the goroutines of those that have a connection to themselves.
+	streams   atomic.Int64
+	streaming sync.WaitGroup
 	// draining is closed when the server begins to shut down.
 	draining  chan struct{}
 	drainOnce sync.Once
@@ -152,10 +154,12 @@ func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.draining) }) }
 // returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.http.Close())
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
 	}
-	return nil
+	s.streaming.Wait() // Each ends within Config.StreamWriteTimeout.
+	return err
 }
 
 func (s *Server) isDraining() bool {

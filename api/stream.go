@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -42,25 +44,87 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 			detail: "The hub has as many open streams as it may have. Try again later, or at another hub.", retryAfter: 5,
 		}
 	}
-	defer s.streams.Add(-1)
-	ctx := c.Request().Context()
-	stream, err := s.deps.Fanout.Follow(ctx, from, types, channels...)
+	stream, err := s.deps.Fanout.Follow(c.Request().Context(), from, types, channels...)
 	if err != nil {
+		s.streams.Add(-1)
 		return err
 	}
-	defer stream.Close()
-
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "text/event-stream")
 	header.Set("X-Accel-Buffering", "no") // nginx would hold events back.
-	c.Response().WriteHeader(http.StatusOK)
-	w := &streamWriter{
-		stream: stream, response: c.Response().Writer,
-		control: http.NewResponseController(c.Response().Writer), timeout: s.cfg.StreamWriteTimeout,
+	if conn, err := takeConnection(c); err == nil {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(c.Request().Context()))
+		s.streaming.Go(func() {
+			defer cancel()
+			s.run(ctx, &streamWriter{stream: stream, send: writeTo(conn, s.cfg.StreamWriteTimeout)})
+			_ = conn.Close() // It ends the watch; an error would be of a connection that is gone anyway.
+		})
+		s.streaming.Go(func() {
+			defer cancel()
+			watch(conn)
+		})
+		return nil
 	}
-	_ = w.control.SetReadDeadline(time.Time{}) // The request was read; the server's bound is not for what follows.
-	s.run(ctx, w)
+	c.Response().WriteHeader(http.StatusOK)
+	s.run(c.Request().Context(), &streamWriter{stream: stream, send: respondWith(c.Response().Writer, s.cfg.StreamWriteTimeout)})
 	return nil
+}
+
+// takeConnection takes the connection of an HTTP/1 request out of package http's hands and sends the head of the answer.
+// The buffers and the stack that package http keeps for a request would be most of what an idle stream costs. The
+// answer ends with the connection. It fails, with nothing sent, for HTTP/2.
+func takeConnection(c echo.Context) (net.Conn, error) {
+	conn, _, err := http.NewResponseController(c.Response().Writer).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	c.Response().Status, c.Response().Committed = http.StatusOK, true
+	header := c.Response().Header()
+	header.Set("Connection", "close")
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+	_ = header.Write(head) // A buffer does not fail.
+	head.WriteString("\r\n")
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(head.Bytes()) // The first frame will find out.
+	return conn, nil
+}
+
+// watch returns when the reader has gone. What it sends is ignored.
+func watch(conn net.Conn) {
+	var ignored [64]byte
+	for {
+		if _, err := conn.Read(ignored[:]); err != nil {
+			return
+		}
+	}
+}
+
+// sender sees frames off to the network, within a time limit.
+type sender func(frames []byte) error
+
+func writeTo(conn net.Conn, timeout time.Duration) sender {
+	return func(frames []byte) error {
+		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return err
+		}
+		_, err := conn.Write(frames)
+		return err
+	}
+}
+
+func respondWith(w http.ResponseWriter, timeout time.Duration) sender {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // The request was read; the server's bound is not for what follows.
+	return func(frames []byte) error {
+		if err := control.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return err
+		}
+		if _, err := w.Write(frames); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
 }
 
 // streamParams reads what the caller asks for.
@@ -103,9 +167,11 @@ func streamParams(params StreamParams) ([]events.Channel, events.Pattern, events
 	return channels, types, from, nil
 }
 
-// run sends frames until the reader leaves or is too slow, or the hub shuts down.
+// run sends frames until the reader leaves or is too slow, or the hub shuts down, and closes the stream.
 func (s *Server) run(ctx context.Context, w *streamWriter) {
-	if w.send(func(buf []byte) []byte {
+	defer s.streams.Add(-1)
+	defer w.stream.Close()
+	if w.sendFrames(func(buf []byte) []byte {
 		return append(appendCursor(appendRetry(buf, reconnectAfter), w.stream), '\n')
 	}) != nil {
 		return
@@ -116,7 +182,7 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 		sent, err := w.sendReady(ctx)
 		switch {
 		case errors.Is(err, events.ErrSlow):
-			_ = w.send(func(buf []byte) []byte {
+			_ = w.sendFrames(func(buf []byte) []byte {
 				return appendEvent(appendCursor(buf, w.stream), "slow", `{"detail":"The reader was too slow. Connect again with this id."}`)
 			})
 			return
@@ -136,7 +202,7 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 			return
 		case <-heartbeat.C:
 			// The cursor goes along: events that were filtered out have moved it too.
-			if w.send(func(buf []byte) []byte { return appendComment(appendCursor(buf, w.stream), "") }) != nil {
+			if w.sendFrames(func(buf []byte) []byte { return appendComment(appendCursor(buf, w.stream), "") }) != nil {
 				return
 			}
 		case <-w.stream.Wake():
@@ -146,32 +212,19 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 
 // streamWriter writes frames to one reader.
 type streamWriter struct {
-	stream   *events.Stream
-	response http.ResponseWriter
-	control  *http.ResponseController
-	timeout  time.Duration
+	stream *events.Stream
+	send   sender
 }
 
 // buffers are for frames on their way; an idle stream holds none.
 var buffers = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // A pool must be shared to be one.
 
-// send writes what fill appends, and sees it off to the network.
-func (w *streamWriter) send(fill func([]byte) []byte) error {
+// sendFrames sends what fill appends.
+func (w *streamWriter) sendFrames(fill func([]byte) []byte) error {
 	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
 	*buf = fill((*buf)[:0])
-	err := w.flush(*buf)
-	buffers.Put(buf)
-	return err
-}
-
-func (w *streamWriter) flush(frames []byte) error {
-	if err := w.control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-		return err
-	}
-	if _, err := w.response.Write(frames); err != nil {
-		return err
-	}
-	return w.control.Flush()
+	return w.send(*buf)
 }
 
 // sendReady sends the deliveries that are there, together, and reports whether there were any.
@@ -181,7 +234,7 @@ func (w *streamWriter) sendReady(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	var ended error
-	err = w.send(func(buf []byte) []byte {
+	err = w.sendFrames(func(buf []byte) []byte {
 		for ok {
 			buf = w.appendDelivery(buf, delivery)
 			if len(buf) >= flushSize {
@@ -214,5 +267,5 @@ type gap struct {
 // sayGoodbye tells the reader when to come back.
 func (w *streamWriter) sayGoodbye() {
 	wait := time.Second + rand.N(drainSpread) //nolint:gosec // G404: no secret.
-	_ = w.send(func(buf []byte) []byte { return append(appendRetry(buf, wait), '\n') })
+	_ = w.sendFrames(func(buf []byte) []byte { return append(appendRetry(buf, wait), '\n') })
 }
