@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,7 +31,8 @@ type checkCommand struct {
 // step is one step of the self-test.
 type step struct {
 	component, name string
-	do              func(context.Context) error
+	// do returns an error, or what somebody should know all the same.
+	do func(context.Context) (note string, err error)
 }
 
 // stepTimeout bounds each step.
@@ -37,7 +41,10 @@ const stepTimeout = 10 * time.Second
 // Run runs the steps in turn; what fails in one component does not keep the next from being tested.
 func (c *checkCommand) Run(ctx context.Context, a *app) error {
 	if c.UserID < 0 {
-		return &settingError{"--user-id", "must be above 0"}
+		return usageError("--user-id must be above 0")
+	}
+	if _, err := c.request(ctx, http.MethodGet, "", nil, nil); err != nil {
+		return err // A setting is wrong: there is no hub to test.
 	}
 	checks := &eventsCheck{client: &c.hubClient, channel: "service:connecthub-check", path: "/v1/events/services/connecthub-check"}
 	if c.UserID > 0 {
@@ -45,14 +52,14 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		checks.channel, checks.path = "user:"+id, "/v1/events/users/"+id
 	}
 	steps := []step{
-		{"health", "the process answers", func(ctx context.Context) error { return c.health(ctx, "/health/live") }},
-		{"health", "it can accept events", func(ctx context.Context) error { return c.health(ctx, "/health/ready") }},
-		{"health", "all checks pass", func(ctx context.Context) error { return c.health(ctx, "/health") }},
-		{"events", "open a stream", checks.open},
-		{"events", "publish an event", checks.publish},
-		{"events", "receive it on the stream", checks.receive},
-		{"events", "find it in the log", checks.find},
-		{"events", "publish it again, which must change nothing", checks.repeat},
+		{"health", "the process answers", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/live"); return err })},
+		{"health", "it can accept events", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/ready"); return err })},
+		{"health", "no check fails", func(ctx context.Context) (string, error) { return c.health(ctx, "/health") }},
+		{"events", "open a stream", quiet(checks.open)},
+		{"events", "publish an event", quiet(checks.publish)},
+		{"events", "receive it on the stream", quiet(checks.receive)},
+		{"events", "find it in the log", quiet(checks.find)},
+		{"events", "publish it again, which must change nothing", quiet(checks.repeat)},
 	}
 	defer checks.close()
 	failed := map[string]bool{}
@@ -65,59 +72,71 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		}
 		stepCtx, cancel := context.WithTimeout(ctx, stepTimeout)
 		start := time.Now()
-		err := s.do(stepCtx)
+		note, err := s.do(stepCtx)
 		took := time.Since(start)
 		cancel()
 		failed[s.component] = failed[s.component] || err != nil
-		if err := c.show(a, s, took, err); err != nil {
+		if err := c.show(a, s, took, note, err); err != nil {
 			return err
 		}
 	}
-	if len(failed) > 0 && (failed["health"] || failed["events"]) {
+	if failed["health"] || failed["events"] {
 		return errSilent
 	}
 	return nil
 }
 
-func (c *checkCommand) show(a *app, s step, took time.Duration, failure error) error {
+// quiet makes a step of one that has nothing to tell but whether it failed.
+func quiet(do func(context.Context) error) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return "", do(ctx) }
+}
+
+func (c *checkCommand) show(a *app, s step, took time.Duration, note string, failure error) error {
 	if c.JSON {
 		line := struct {
 			Component string  `json:"component"`
 			Step      string  `json:"step"`
 			OK        bool    `json:"ok"`
 			Ms        float64 `json:"ms"`
+			Note      string  `json:"note,omitempty"`
 			Error     string  `json:"error,omitempty"`
-		}{s.component, s.name, failure == nil, float64(took.Microseconds()) / 1000, ""}
+		}{s.component, s.name, failure == nil, float64(took.Microseconds()) / 1000, note, ""}
 		if failure != nil {
 			line.Error = failure.Error()
 		}
 		return json.NewEncoder(a.stdout).Encode(line)
 	}
 	mark, why := "ok  ", ""
-	if failure != nil {
+	switch {
+	case failure != nil:
 		mark, why = "FAIL", ": "+failure.Error()
+	case note != "":
+		why = " (" + note + ")"
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s  %-7s %8.1f ms  %s%s\n", mark, s.component, float64(took.Microseconds())/1000, s.name, why)
 	return err
 }
 
-func (c *checkCommand) health(ctx context.Context, path string) error {
+// health asks one of the health endpoints. What it warns of is no failure.
+func (c *checkCommand) health(ctx context.Context, path string) (note string, err error) {
 	var report api.Health
 	if err := c.call(ctx, http.MethodGet, path, nil, nil, &report); err != nil {
-		return err
+		return "", err
 	}
-	if report.Status != api.HealthStatusFail {
-		return nil
-	}
-	var wrong []string
+	var told []string
 	for name, results := range report.Checks {
 		for _, r := range results {
-			if r.Status == api.HealthStatusFail {
-				wrong = append(wrong, name+": "+r.Output)
+			if r.Status == report.Status && r.Status != api.HealthStatusPass {
+				told = append(told, name+": "+r.Output)
 			}
 		}
 	}
-	return errors.New(strings.Join(wrong, "; "))
+	slices.Sort(told)
+	text := strings.Join(told, "; ")
+	if report.Status == api.HealthStatusFail {
+		return "", errors.New(cmp.Or(text, "the hub says fail"))
+	}
+	return text, nil
 }
 
 // eventsCheck sends an event through the hub and sees where it gets to.
@@ -130,29 +149,30 @@ type eventsCheck struct {
 	first  api.Receipt
 	frames chan sse.Event
 	ended  chan error
-	cancel context.CancelFunc
-	res    *http.Response
+	stream context.CancelFunc
+	reader sync.WaitGroup
 }
 
 // open opens the stream, which outlives this step.
 func (c *eventsCheck) open(ctx context.Context) error {
 	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c.cancel = cancel
+	c.stream = cancel
 	req, err := c.client.request(streamCtx, http.MethodGet, "/v1/stream", url.Values{"channel": {c.channel}}, nil)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, cancel)
-	res, err := http.DefaultClient.Do(req) //nolint:bodyclose // close closes it.
-	if !stop() || err != nil {
-		return fmt.Errorf("the hub at %s does not answer: %w", c.client.HubURL, errors.Join(err, ctx.Err()))
+	defer context.AfterFunc(ctx, cancel)()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return c.client.unanswered(cmp.Or(ctx.Err(), err))
 	}
-	c.res = res
 	if err := validateStream(res); err != nil {
+		_ = res.Body.Close() // What was read counts.
 		return err
 	}
 	c.frames, c.ended = make(chan sse.Event, 16), make(chan error, 1)
-	go func() {
+	c.reader.Go(func() {
+		defer func() { _ = res.Body.Close() }() // The check is over.
 		for frame, err := range sse.Read(res.Body, &sse.ReadConfig{MaxEventSize: 2 << 20}) {
 			if err != nil {
 				c.ended <- err
@@ -165,17 +185,15 @@ func (c *eventsCheck) open(ctx context.Context) error {
 			}
 		}
 		c.ended <- errors.New("the hub ended the stream")
-	}()
+	})
 	return nil
 }
 
 func (c *eventsCheck) close() {
-	if c.cancel != nil {
-		c.cancel()
+	if c.stream != nil {
+		c.stream()
 	}
-	if c.res != nil {
-		_ = c.res.Body.Close() // The check is over.
-	}
+	c.reader.Wait()
 }
 
 func (c *eventsCheck) publish(ctx context.Context) error {

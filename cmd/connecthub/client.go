@@ -23,11 +23,20 @@ type hubClient struct {
 	idempotencyKey string
 }
 
-// request makes a request to the hub.
-func (c *hubClient) request(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Request, error) {
+// base returns the hub's URL.
+func (c *hubClient) base() (*url.URL, error) {
 	base, err := url.Parse(c.HubURL)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, &settingError{"HUB_URL", "must be a URL such as http://127.0.0.1:8090"}
+	}
+	return base, nil
+}
+
+// request makes a request to the hub.
+func (c *hubClient) request(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Request, error) {
+	base, err := c.base()
+	if err != nil {
+		return nil, err
 	}
 	target := base.JoinPath(path)
 	target.RawQuery = query.Encode()
@@ -62,28 +71,50 @@ func (c *hubClient) call(ctx context.Context, method, path string, query url.Val
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("the hub at %s does not answer: %w", c.HubURL, err)
+		return c.unanswered(err)
 	}
 	defer func() { _ = res.Body.Close() }() // What was read counts.
 	const largest = 80 << 20
 	raw, err := io.ReadAll(io.LimitReader(res.Body, largest))
 	if err != nil {
-		return err
+		return c.unanswered(err)
 	}
-	if out != nil && (res.StatusCode < 300 || strings.HasPrefix(res.Header.Get("Content-Type"), "application/health+json")) {
-		return json.Unmarshal(raw, out)
-	}
-	if res.StatusCode >= 300 {
+	health := strings.HasPrefix(res.Header.Get("Content-Type"), "application/health+json")
+	if res.StatusCode >= 300 && !health {
 		return problemError(res, raw)
 	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("what answers at %s is no hub: %w", c.shownURL(), err)
+	}
 	return nil
+}
+
+// unanswered says that the hub did not answer, and what to try.
+func (c *hubClient) unanswered(err error) error {
+	if urlErr := new(url.Error); errors.As(err, &urlErr) {
+		err = urlErr.Err // Without the address, which is said once.
+	}
+	return fmt.Errorf("the hub at %s does not answer: %w (start one with connecthub serve, or set HUB_URL)", c.shownURL(), err)
+}
+
+// shownURL is the hub's URL as messages show it.
+func (c *hubClient) shownURL() string {
+	base, err := c.base()
+	if err != nil {
+		return "HUB_URL"
+	}
+	return base.Redacted()
 }
 
 // problemError turns an answer that is not a success into an error for people.
 func problemError(res *http.Response, raw []byte) error {
 	var p api.Problem
-	if json.Unmarshal(raw, &p) == nil && p.Title != "" {
-		return fmt.Errorf("%s: %s (%d %s, request %s)", p.Title, p.Detail, p.Status, p.Code, p.RequestID)
+	if json.Unmarshal(raw, &p) != nil || p.Title == "" {
+		return fmt.Errorf("what answers is no hub, or something stands before it: %s", res.Status)
 	}
-	return errors.New("the hub answered " + res.Status)
+	hint := ""
+	if p.Status == http.StatusUnauthorized {
+		hint = "; set SERVICE_AUTH_TOKEN or SERVICE_AUTH_TOKEN_FILE"
+	}
+	return fmt.Errorf("%s: %s (%d %s, request %s%s)", p.Title, p.Detail, p.Status, p.Code, p.RequestID, hint)
 }

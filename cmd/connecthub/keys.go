@@ -20,9 +20,14 @@ type keysNewCommand struct {
 
 // Run makes a key.
 func (c *keysNewCommand) Run(a *app) error {
+	for _, scope := range c.Scope {
+		if err := api.ParseScope(scope); err != nil {
+			return usageError("--scope: " + err.Error())
+		}
+	}
 	key, token, err := api.NewKey(c.ID, c.Name, c.Scope)
 	if err != nil {
-		return err
+		return usageError(err.Error())
 	}
 	if c.File == "" {
 		entry, err := json.MarshalIndent(map[string][]*api.Key{"keys": {key}}, "", "  ")

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // version is set when the hub is built by make.
@@ -19,7 +22,8 @@ var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
+	logging.Disable()            // go-redis would write lines of its own between those of the log.
 	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -33,12 +37,18 @@ type app struct {
 // errSilent ends a command with status 1 when it has said itself what was wrong.
 var errSilent = errors.New("failed")
 
+// usageError says how a command was called wrongly.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 // run parses the command line and runs one command until it ends or ctx does. It returns the exit status: 0, 1 when the
 // command failed, 2 when it was called wrongly.
 func run(
 	ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdin io.Reader, stdout, stderr io.Writer,
 ) int {
 	const failed, misused = 1, 2
+	defer http.DefaultClient.CloseIdleConnections()
 	env, err := withDotEnv(lookupEnv)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
@@ -61,27 +71,32 @@ func run(
 		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
 		return failed
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	kctx, err := parser.Parse(args)
 	if exited {
 		return status
 	}
-	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
-		return misused
+	if err == nil {
+		err = kctx.Run()
+	} else if wrong := (*settingError)(nil); !errors.As(err, &wrong) {
+		err = usageError(err.Error() + `; "connecthub help" shows what there is`)
+	} else {
+		err = wrong // Without the flag that kong puts before it.
 	}
-	err = kctx.Run()
-	var wrong *settingError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &wrong):
-		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+	case errors.Is(err, errSilent):
+		return failed
+	}
+	_, _ = fmt.Fprintln(stderr, "connecthub:", err)
+	if errors.As(err, new(*settingError)) || errors.As(err, new(usageError)) {
 		return misused
-	case !errors.Is(err, errSilent):
-		_, _ = fmt.Fprintln(stderr, "connecthub:", err)
 	}
 	return failed
 }

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/connectbot-hub/connecthub/api"
+	"github.com/connectbot-hub/connecthub/events"
 )
 
 type publishCommand struct {
@@ -26,7 +27,7 @@ type publishCommand struct {
 	hubClient `embed:""`
 
 	Type string `arg:"" help:"What happened, such as user.login."`
-	Data string `arg:"" optional:"" help:"The event's data, JSON; - reads it from standard input. Default: {}."`
+	Data string `arg:"" optional:"" help:"The event's data, JSON; - reads it from standard input. A number below 0 goes behind --. Default: {}."`
 }
 
 // Run publishes one event and shows its receipt.
@@ -38,23 +39,16 @@ func (c *publishCommand) Run(ctx context.Context, a *app) error {
 	case c.Global:
 		path = "/v1/events/global"
 	case c.Service != "":
-		path = "/v1/events/services/" + c.Service
-	default:
-		return errors.New("say to whom: --user ID, --global or --service NAME")
-	}
-	data := []byte(c.Data)
-	if c.Data == "-" {
-		var err error
-		if data, err = io.ReadAll(io.LimitReader(a.stdin, 1<<20)); err != nil {
-			return err
+		path = "/v1/events/services/" + url.PathEscape(c.Service)
+		if _, err := events.Service(c.Service); err != nil {
+			return usageError("--service must be 1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit")
 		}
+	default:
+		return usageError("say to whom: --user ID, --global or --service NAME")
 	}
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 {
-		data = []byte("{}")
-	}
-	if !json.Valid(data) {
-		return errors.New("the data is not JSON; quote it for the shell, as in '{\"a\":1}'")
+	data, err := c.data(a.stdin)
+	if err != nil {
+		return err
 	}
 	// The data goes along as it is; decoding it would change large numbers.
 	body := append([]byte(`{"data":`), data...)
@@ -79,7 +73,30 @@ func (c *publishCommand) Run(ctx context.Context, a *app) error {
 	if receipt.Duplicate {
 		again = ", published before"
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s on %s at %s, %d subscribers%s\n",
+	_, err = fmt.Fprintf(a.stdout, "%s on %s at %s, %d subscribers%s\n",
 		receipt.ID, receipt.Channel, receipt.Offset, receipt.Subscribers, again)
 	return err
+}
+
+// data returns the event's data as it was given.
+func (c *publishCommand) data(stdin io.Reader) ([]byte, error) {
+	data := []byte(c.Data)
+	if c.Data == "-" {
+		const largest = 1 << 20
+		var err error
+		if data, err = io.ReadAll(io.LimitReader(stdin, largest+1)); err != nil {
+			return nil, err
+		}
+		if len(data) > largest {
+			return nil, usageError("the data has more than 1 MiB")
+		}
+	}
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return []byte("{}"), nil
+	}
+	if !json.Valid(data) {
+		return nil, usageError(`the data is not JSON; quote it for the shell, as in '{"a":1}'`)
+	}
+	return data, nil
 }

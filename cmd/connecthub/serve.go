@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ import (
 // serveCommand holds every setting of the hub: flag, environment variable, default and help in one place.
 type serveCommand struct {
 	HTTPAddr          string `name:"http-addr" setting:"HTTP_ADDR" default:"127.0.0.1:8090" help:"Where to listen. Anything but a loopback address needs a key."`
-	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"redis://[user[:password]@]host[:port][/db], rediss://… or unix://…?db=0. Unset: an embedded server that keeps nothing."`
+	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"redis://[user[:password]@]host[:port][/db], rediss://… with TLS, or unix:///path?db=0. Unset: an embedded server that keeps nothing."`
 	EventsRedisURL    string `name:"events-redis-url" setting:"EVENTS_REDIS_URL" placeholder:"URL" help:"Another Redis for the events and their log. Unset: REDIS_URL."`
 	EmbeddedRedisAddr string `setting:"EMBEDDED_REDIS_ADDR" default:"127.0.0.1:6390" help:"Where the embedded Redis listens, when it is used."`
 
@@ -71,8 +73,18 @@ func (c *serveCommand) validate() (*api.Keys, error) {
 	if err != nil {
 		return nil, &settingError{"HTTP_ADDR", "must be host:port, such as 127.0.0.1:8090"}
 	}
-	if _, _, err := net.SplitHostPort(c.EmbeddedRedisAddr); err != nil {
-		return nil, &settingError{"EMBEDDED_REDIS_ADDR", "must be host:port, such as 127.0.0.1:6390"}
+	if host, _, err := net.SplitHostPort(c.EmbeddedRedisAddr); err != nil || !isLoopback(host) {
+		return nil, &settingError{
+			"EMBEDDED_REDIS_ADDR", "must be host:port with a loopback address, such as 127.0.0.1:6390: the embedded Redis has no password",
+		}
+	}
+	for _, s := range []struct{ name, url string }{{"REDIS_URL", c.RedisURL}, {"EVENTS_REDIS_URL", c.EventsRedisURL}} {
+		if s.url == "" {
+			continue
+		}
+		if err := redisconn.CheckURL(s.url); err != nil {
+			return nil, &settingError{s.name, err.Error()}
+		}
 	}
 	keys, err := c.keys()
 	if err != nil {
@@ -123,7 +135,7 @@ func (c *serveCommand) keys() (*api.Keys, error) {
 	if token != "" {
 		key, err := api.KeyForToken(token)
 		if err != nil {
-			return nil, &settingError{"SERVICE_AUTH_TOKEN", "is too weak: " + err.Error()}
+			return nil, &settingError{c.tokenSource(), "is too weak: " + err.Error()}
 		}
 		all = append(all, key)
 	}
@@ -219,10 +231,7 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logge
 
 // openRedis makes the client, and starts the embedded server when no other is configured.
 func (h *hub) openRedis() error {
-	name, url := "EVENTS_REDIS_URL", h.cfg.EventsRedisURL
-	if url == "" {
-		name, url = "REDIS_URL", h.cfg.RedisURL
-	}
+	url := cmp.Or(h.cfg.EventsRedisURL, h.cfg.RedisURL)
 	if url == "" {
 		var err error
 		if h.embedded, err = redisconn.StartEmbedded(h.cfg.EmbeddedRedisAddr); err != nil {
@@ -233,10 +242,8 @@ func (h *hub) openRedis() error {
 			zap.String("embedded_redis", url))
 	}
 	var err error
-	if h.rdb, err = redisconn.Open(url); err != nil {
-		return &settingError{name, "is not usable: " + err.Error()}
-	}
-	return nil
+	h.rdb, err = redisconn.Open(url)
+	return err
 }
 
 func (h *hub) closeRedis() {
@@ -251,6 +258,7 @@ func (h *hub) closeRedis() {
 // run starts the parts, answers requests until ctx ends, and stops the parts in the reverse order.
 func (h *hub) run(ctx context.Context) error {
 	defer h.closeRedis()
+	defer func() { _ = h.listener.Close() }() // Mostly the server has closed it.
 	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start}
 	stop := []func(){h.fanout.Close, h.publisher.Close}
 	if h.bridge != nil {
@@ -287,22 +295,32 @@ func (h *hub) run(ctx context.Context) error {
 
 // greet shows a newcomer how to see the hub work.
 func (h *hub) greet() {
-	base := "http://" + h.listener.Addr().String()
-	auth := ""
+	base := "http://" + reachable(h.listener.Addr())
+	auth, how := "", "Try it"
 	if !h.keyless {
 		auth = ` -H "Authorization: Service $SERVICE_AUTH_TOKEN"`
+		how = "Try it, with a key's token in the shell's variable SERVICE_AUTH_TOKEN"
 	}
-	_, _ = fmt.Fprintf(h.app.stdout, `ConnectBot Hub %s is listening on %s. Try it:
+	_, _ = fmt.Fprintf(h.app.stdout, `ConnectBot Hub %s is listening on %s. %s:
 
   curl -N%s '%s/v1/stream?channel=user:123&last_event_id=earliest'
-  curl%s %s/v1/events/users/123 -H 'Content-Type: application/json' -d '{"type":"user.login","data":{"name":"Анна"}}'
+  curl%s '%s/v1/events/users/123' -H 'Content-Type: application/json' -d '{"type":"user.login","data":{"name":"Анна"}}'
   curl%s '%s/v1/events?channel=user:123'
 
 The API is described at %s/docs. Stop the hub with Ctrl+C.
-`, h.app.version, base, auth, base, auth, base, auth, base, base)
+`, h.app.version, base, how, auth, base, auth, base, auth, base, base)
 	if h.embedded != nil {
 		_, _ = fmt.Fprintf(h.app.stdout, "Redis is embedded, at %s, and keeps nothing: set REDIS_URL to keep events.\n", h.embedded.URL())
 	}
+}
+
+// reachable returns an address at which a client on this machine reaches a listener.
+func reachable(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }
 
 // checks returns what /health asks.

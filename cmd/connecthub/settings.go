@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
@@ -22,29 +26,30 @@ func (e *settingError) Error() string {
 	return fmt.Sprintf("%s (or --%s) %s", e.name, flag, e.problem)
 }
 
-// withDotEnv adds what the file .env in the current folder sets and the environment does not.
+// withDotEnv adds what the file .env in the current folder sets and the environment does not. An empty value counts as
+// none.
 func withDotEnv(lookupEnv func(string) (string, bool)) (func(string) string, error) {
-	file, err := godotenv.Read()
+	raw, err := os.ReadFile(".env")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the file .env cannot be read: %w", withoutLine(err))
+		return nil, fmt.Errorf("the file .env cannot be read: %w", err)
+	}
+	file, err := godotenv.UnmarshalBytes(bytes.TrimPrefix(raw, []byte(byteOrderMark)))
+	if err != nil {
+		// The parser's own words quote the file, which may hold a secret.
+		return nil, errors.New("the file .env cannot be read: a line in it is not NAME=value")
 	}
 	return func(name string) string {
-		if value, ok := lookupEnv(name); ok {
+		if value, _ := lookupEnv(name); value != "" {
 			return value
 		}
 		return file[name]
 	}, nil
 }
 
-// withoutLine drops what a parser quotes from the file, which may be a secret.
-func withoutLine(err error) error {
-	if pathErr := new(fs.PathError); errors.As(err, &pathErr) {
-		return err
-	}
-	return errors.New("a line in it is not NAME=value")
-}
+// byteOrderMark is what some editors begin a file with.
+const byteOrderMark = "\ufeff"
 
-// settingsFrom lets the environment set flags that were not given. An empty value counts as none.
+// settingsFrom lets the environment set flags that were not given.
 func settingsFrom(env func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := flag.Tag.Get(settingTag)
@@ -55,11 +60,38 @@ func settingsFrom(env func(string) string) kong.Resolver {
 		if value == "" {
 			return nil, nil //nolint:nilnil // As above.
 		}
-		if flag.IsBool() && value != "true" && value != "false" {
-			return nil, &settingError{name, "must be true or false"}
+		if want := wanted(flag, value); want != "" {
+			return nil, &settingError{name, fmt.Sprintf("must be %s, not %q", want, value)}
 		}
 		return value, nil
 	})
+}
+
+// wanted returns what a flag's value must be when this is none, and "" when it is. Kong would find the same faults, but
+// tell them of the flag, which nobody gave.
+func wanted(flag *kong.Flag, value string) string {
+	if flag.Enum != "" {
+		if slices.Contains(flag.EnumSlice(), value) {
+			return ""
+		}
+		return "one of " + strings.ReplaceAll(flag.Enum, ",", ", ")
+	}
+	var err error
+	switch flag.Target.Interface().(type) {
+	case bool:
+		if value != "true" && value != "false" {
+			return "true or false"
+		}
+	case time.Duration:
+		if _, err = time.ParseDuration(value); err != nil {
+			return "a duration such as 24h or 90s"
+		}
+	case int, int64:
+		if _, err = strconv.ParseInt(value, 0, 64); err != nil {
+			return "a whole number"
+		}
+	}
+	return ""
 }
 
 // helpWithSetting names the variable in the help of its flag.
@@ -71,13 +103,13 @@ func helpWithSetting(value *kong.Value) string {
 	return help
 }
 
-// secret reads a token from a file and strips what editors leave around it.
+// readTokenFile reads a token and strips what editors leave around it.
 func readTokenFile(path string) (string, error) {
 	raw, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the file.
 	if err != nil {
 		return "", err
 	}
-	token := strings.Trim(strings.TrimPrefix(string(raw), "\ufeff"), " \t\r\n")
+	token := strings.Trim(strings.TrimPrefix(string(raw), byteOrderMark), " \t\r\n")
 	if token == "" {
 		return "", fmt.Errorf("%s is empty", path)
 	}
@@ -103,4 +135,12 @@ func (t *tokenSettings) token() (string, error) {
 		return "", &settingError{"SERVICE_AUTH_TOKEN_FILE", "cannot be read: " + err.Error()}
 	}
 	return token, nil
+}
+
+// tokenSource returns the name of the setting that the token comes from.
+func (t *tokenSettings) tokenSource() string {
+	if t.ServiceAuthTokenFile != "" {
+		return "SERVICE_AUTH_TOKEN_FILE"
+	}
+	return "SERVICE_AUTH_TOKEN"
 }

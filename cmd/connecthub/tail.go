@@ -18,8 +18,8 @@ import (
 type tailCommand struct {
 	Channel []string      `required:"" placeholder:"CHANNEL" help:"user:123, global or service:matching. Repeat for more."`
 	Type    []string      `placeholder:"TYPE" help:"Only these types, such as user.login or user.*. Repeat for more."`
-	Since   time.Duration `placeholder:"10m" help:"Begin with what was published in this time. Default: with what comes now."`
-	All     bool          `help:"Begin with all that the log holds."`
+	Since   time.Duration `xor:"from" placeholder:"10m" help:"Begin with what was published in this time. Default: with what comes now."`
+	All     bool          `xor:"from" help:"Begin with all that the log holds."`
 	JSON    bool          `name:"json" help:"Show each event as one line of JSON."`
 
 	hubClient `embed:""`
@@ -29,31 +29,37 @@ type tailCommand struct {
 func (c *tailCommand) Run(ctx context.Context, a *app) error {
 	query := url.Values{"channel": c.Channel, "type": c.Type}
 	switch {
+	case c.Since < 0:
+		return usageError("--since must be above 0")
 	case c.All:
 		query.Set("last_event_id", "earliest")
 	case c.Since > 0:
 		query.Set("since", time.Now().Add(-c.Since).UTC().Format(time.RFC3339Nano))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := c.request(ctx, http.MethodGet, "/v1/stream", query, nil)
 	if err != nil {
 		return err
 	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: 10 * time.Second}
+	defer transport.CloseIdleConnections()
 	client := sse.Client{
-		HTTPClient:        &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: 10 * time.Second}},
+		HTTPClient:        &http.Client{Transport: retryable{transport}},
 		ResponseValidator: validateStream,
-		Backoff:           sse.Backoff{MaxInterval: 5 * time.Second},
+		Backoff:           sse.Backoff{MaxInterval: 5 * time.Second, Jitter: 0.1},
 		OnRetry: func(err error, wait time.Duration) {
-			_, _ = fmt.Fprintf(a.stderr, "connecthub: the stream ended (%v), connecting again in %v\n", err, wait.Round(time.Millisecond))
+			_, _ = fmt.Fprintf(a.stderr, "connecthub: %v; connecting again in %v\n", c.why(err), wait.Round(time.Millisecond))
 		},
 	}
 	connection := client.NewConnection(req)
 	connection.Buffer(nil, 2<<20)
 	var writeErr error
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	connection.SubscribeToAll(func(ev sse.Event) {
-		if err := c.show(a.stdout, ev); err != nil {
-			writeErr = err
+		if writeErr == nil {
+			writeErr = c.show(a.stdout, ev)
+		}
+		if writeErr != nil {
 			cancel()
 		}
 	})
@@ -63,39 +69,55 @@ func (c *tailCommand) Run(ctx context.Context, a *app) error {
 		return writeErr
 	case ctx.Err() != nil:
 		return nil
-	case errors.As(err, new(*refusedError)):
-		return errors.Unwrap(err)
+	}
+	return c.why(err)
+}
+
+// why returns what the hub said, or what became of the connection, without the words that the SSE client puts around it.
+func (c *tailCommand) why(err error) error {
+	var refused *refusedError
+	var lost *sse.ConnectionError
+	switch {
+	case errors.As(err, &refused):
+		return refused.error
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the hub ended the stream")
+	case errors.As(err, &lost):
+		return c.unanswered(lost.Err)
 	}
 	return err
 }
 
-// refusedError is an answer that trying again would not change.
+// refusedError is an answer that is no stream.
 type refusedError struct{ error }
 
-func (e *refusedError) Unwrap() error { return e.error }
-
-// temporaryError makes the client try again.
-type temporaryError struct{ error }
-
-// Temporary is what the client asks.
-func (temporaryError) Temporary() bool { return true }
-
-// Timeout is what the client asks.
-func (temporaryError) Timeout() bool { return false }
-
+// validateStream returns a refusedError unless the answer is a stream.
 func validateStream(res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
-		return sse.DefaultValidator(res)
+		if err := sse.DefaultValidator(res); err != nil {
+			return &refusedError{fmt.Errorf("what answers is no hub: %w", err)}
+		}
+		return nil
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil {
-		return temporaryError{err}
+		return err
 	}
-	err = problemError(res, raw)
-	if res.Header.Get("Retry-After") != "" || res.StatusCode >= http.StatusInternalServerError {
-		return temporaryError{err}
+	return &refusedError{problemError(res, raw)}
+}
+
+// retryable turns answers that may be better next time into failures of the connection, after which the SSE client tries
+// again: it takes every answer that is no stream for final.
+type retryable struct{ http.RoundTripper }
+
+// RoundTrip is what http.Client calls.
+func (r retryable) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := r.RoundTripper.RoundTrip(req)
+	if err != nil || res.StatusCode < http.StatusInternalServerError && res.Header.Get("Retry-After") == "" {
+		return res, err
 	}
-	return &refusedError{err}
+	defer func() { _ = res.Body.Close() }() // What was read counts.
+	return nil, validateStream(res)
 }
 
 // show writes one frame.
@@ -104,10 +126,11 @@ func (c *tailCommand) show(w io.Writer, frame sse.Event) error {
 		return nil // It only moved the cursor.
 	}
 	if frame.Type == "gap" || frame.Type == "slow" {
-		_, err := fmt.Fprintf(w, `{"%s":%s}`+"\n", frame.Type, frame.Data)
-		if !c.JSON {
-			_, err = fmt.Fprintf(w, "-- %s: %s\n", frame.Type, frame.Data)
+		line := "-- %s: %s\n"
+		if c.JSON {
+			line = `{"%s":%s}` + "\n"
 		}
+		_, err := fmt.Fprintf(w, line, frame.Type, frame.Data)
 		return err
 	}
 	if c.JSON {
@@ -126,6 +149,6 @@ func (c *tailCommand) show(w io.Writer, frame sse.Event) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "%s  %s  %s  %s  from %s\n",
-		at.Local().Format("15:04:05.000"), ev.Channel, ev.Type, ev.Data, ev.Source)
+		at.Local().Format("2006-01-02 15:04:05.000"), ev.Channel, ev.Type, ev.Data, ev.Source)
 	return err
 }

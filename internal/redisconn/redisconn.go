@@ -1,12 +1,12 @@
 // Package redisconn opens connections to Redis that fail fast, and runs the embedded server for a first try.
 //
 // Guarantee: a client made here answers or fails within about a second when Redis refuses, hangs or vanishes, and never
-// sends a command twice by itself. Limit: one server by URL; Sentinel and Cluster are not configured here.
+// sends a command twice by itself. A pipeline may take two seconds unless its context ends: it tries a second connection.
+// Limit: one server by URL; Sentinel and Cluster are not configured here.
 package redisconn
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"time"
 
@@ -15,15 +15,12 @@ import (
 )
 
 // Open returns a client for a URL: redis://[user[:password]@]host[:port][/database], the same with rediss for TLS, or
-// unix://[user[:password]@]/path/to/socket[?db=database]. It does no I/O. The errors it returns do not repeat the URL,
-// which may hold a password. The caller closes the client.
+// unix://[user[:password]@]/path/to/socket[?db=database]. It does no I/O. The errors it returns say what is wrong with
+// the URL and repeat nothing of it, which may hold a password. The caller closes the client.
 func Open(rawURL string) (*redis.Client, error) {
-	opt, err := redis.ParseURL(rawURL)
+	opt, err := parse(rawURL)
 	if err != nil {
-		if urlErr := new(url.Error); errors.As(err, &urlErr) {
-			err = urlErr.Err
-		}
-		return nil, fmt.Errorf("want redis://, rediss:// or unix://: %w", err)
+		return nil, err
 	}
 	// The library's defaults take up to 100 s to notice a server that does not answer, and repeat commands.
 	opt.DialTimeout = 500 * time.Millisecond
@@ -37,4 +34,31 @@ func Open(rawURL string) (*redis.Client, error) {
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(opt), nil
+}
+
+// CheckURL returns the error that Open would.
+func CheckURL(rawURL string) error {
+	_, err := parse(rawURL)
+	return err
+}
+
+// parse finds its own words for what is wrong: those of the parsers quote the URL, and a password that was not
+// percent-encoded may turn up as its port, its database or an option.
+func parse(rawURL string) (*redis.Options, error) {
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil:
+		return nil, errors.New("must be a URL such as redis://:password@host:6379/0; " +
+			"@ : / ? # and % in a user or password must be percent-encoded")
+	case u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix":
+		return nil, errors.New("must begin with redis://, rediss:// or unix://")
+	case u.Opaque != "" || u.Fragment != "":
+		return nil, errors.New("must be a URL such as redis://:password@host:6379/0; # in a password is %23")
+	}
+	opt, err := redis.ParseURL(rawURL)
+	if err != nil {
+		return nil, errors.New("must end with a database number, such as /0, or with options that go-redis knows, such as ?pool_size=20; " +
+			"unix:// needs the path of a socket")
+	}
+	return opt, nil
 }
