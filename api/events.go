@@ -81,7 +81,10 @@ func (s *Server) publish(c echo.Context, ch events.Channel, idempotencyKey strin
 // appendReceipt writes a Receipt. None of its texts holds what JSON would escape; see events.Message.
 func appendReceipt(dst []byte, r *events.Receipt) []byte {
 	for _, member := range [...]struct{ name, value string }{
-		{`{"id":"`, r.ID}, {`","type":"`, r.Type}, {`","channel":"`, r.Channel}, {`","offset":"`, r.Offset.String()},
+		{`{"id":"`, r.ID},
+		{`","type":"`, r.Type},
+		{`","channel":"`, r.Channel},
+		{`","offset":"`, r.Offset.String()},
 		{`","timestamp":"`, events.FormatTimestamp(r.Timestamp)},
 	} {
 		dst = append(append(dst, member.name...), member.value...)

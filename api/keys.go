@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -118,10 +119,16 @@ func ReadKeysFile(path string) ([]*Key, error) {
 	if err := dec.Decode(&file); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: something follows after the keys", path)
+	}
 	if len(file.Keys) == 0 {
 		return nil, fmt.Errorf("%s: holds no keys", path)
 	}
 	for _, key := range file.Keys {
+		if key == nil {
+			return nil, fmt.Errorf("%s: a key is null", path)
+		}
 		if err := key.prepare(); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

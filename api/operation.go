@@ -55,7 +55,7 @@ func (s *Server) answerHealth(c echo.Context, report health.Report) error {
 	for _, r := range report.Results {
 		body.Checks[r.Name] = []HealthCheck{{
 			ComponentType: r.Component, Status: HealthStatus(r.Status), Output: r.Output,
-			Time: r.At.UTC().Format(time.RFC3339Nano), ObservedValue: r.Took.Milliseconds(), ObservedUnit: "ms",
+			Time: r.At.UTC().Format(time.RFC3339Nano), ObservedValue: float64(r.Took.Microseconds()) / 1000, ObservedUnit: "ms",
 		}}
 	}
 	status := http.StatusOK

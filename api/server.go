@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,9 +98,10 @@ type Server struct {
 	log  *zap.Logger
 	http *http.Server
 
-	// streams counts the open streams, streaming the goroutines of those that have a connection to themselves.
+	// streams counts the open streams, streaming the goroutines of those that have a connection to themselves, one of taken.
 	streams   atomic.Int64
 	streaming sync.WaitGroup
+	taken     connections
 	// draining is closed when the server begins to shut down.
 	draining  chan struct{}
 	drainOnce sync.Once
@@ -112,6 +114,7 @@ func New(deps Deps, cfg Config) *Server {
 	s := &Server{
 		deps: deps, cfg: cfg, log: cfg.Logger,
 		draining: make(chan struct{}), serveErr: make(chan error, 1),
+		taken: connections{open: map[net.Conn]struct{}{}},
 	}
 	s.http = &http.Server{
 		Handler: s.routes(),
@@ -134,9 +137,19 @@ func (s *Server) routes() http.Handler {
 	e.HideBanner = true
 	e.IPExtractor = echo.ExtractIPDirect() // No header is believed: there is no configured proxy.
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.observe, s.authenticate)
+	e.Use(s.observe, s.authenticate, oneSegment)
 	RegisterHandlers(e, s)
 	return e
+}
+
+// oneSegment answers 404 where Echo lets the parameter at the end of a path take further segments.
+func oneSegment(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if route := c.Path(); route != "" && strings.Count(route, "/") != strings.Count(echo.GetPath(c.Request()), "/") {
+			return echo.ErrNotFound
+		}
+		return next(c)
+	}
 }
 
 // Serve answers requests on the listener until Shutdown. It returns nil after Shutdown.
@@ -154,11 +167,15 @@ func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.draining) }) }
 // returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
+	inTime := context.AfterFunc(ctx, s.taken.cutOff)
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
 	}
-	s.streaming.Wait() // Each ends within Config.StreamWriteTimeout.
+	s.streaming.Wait()
+	if !inTime() && err == nil {
+		err = ctx.Err()
+	}
 	return err
 }
 

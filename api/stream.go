@@ -1,12 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -21,6 +19,8 @@ const (
 	reconnectAfter = 3 * time.Second
 	// drainSpread spreads the readers of a hub that shuts down.
 	drainSpread = 2 * time.Second
+	// followAgain is how often a stream that came while Redis was away tries to begin.
+	followAgain = 250 * time.Millisecond
 	// flushSize is how many bytes of frames are gathered before they are sent, when there are that many.
 	flushSize = 32 << 10
 )
@@ -44,19 +44,29 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 			detail: "The hub has as many open streams as it may have. Try again later, or at another hub.", retryAfter: 5,
 		}
 	}
-	stream, err := s.deps.Fanout.Follow(c.Request().Context(), from, types, channels...)
-	if err != nil {
+	w := &streamWriter{follow: func(ctx context.Context) (*events.Stream, error) {
+		return s.deps.Fanout.Follow(ctx, from, types, channels...)
+	}}
+	if w.stream, err = w.follow(c.Request().Context()); err != nil && !errors.Is(err, events.ErrUnavailable) {
 		s.streams.Add(-1)
 		return err
+	}
+	if from.IsZero() {
+		from = events.Since(time.Now()) // Should Redis be away now, the stream still begins now.
 	}
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "text/event-stream")
 	header.Set("X-Accel-Buffering", "no") // nginx would hold events back.
+	s.streaming.Add(1)                    // While package http still waits for this request: Shutdown may not miss what begins below.
+	defer s.streaming.Done()
 	if conn, err := takeConnection(c); err == nil {
+		w.send = writeTo(conn, s.cfg.StreamWriteTimeout)
 		ctx, cancel := context.WithCancel(context.WithoutCancel(c.Request().Context()))
 		s.streaming.Go(func() {
 			defer cancel()
-			s.run(ctx, &streamWriter{stream: stream, send: writeTo(conn, s.cfg.StreamWriteTimeout)})
+			s.taken.add(conn)
+			defer s.taken.remove(conn)
+			s.run(ctx, w)
 			_ = conn.Close() // It ends the watch; an error would be of a connection that is gone anyway.
 		})
 		s.streaming.Go(func() {
@@ -66,65 +76,9 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 		return nil
 	}
 	c.Response().WriteHeader(http.StatusOK)
-	s.run(c.Request().Context(), &streamWriter{stream: stream, send: respondWith(c.Response().Writer, s.cfg.StreamWriteTimeout)})
+	w.send = respondWith(c.Response().Writer, s.cfg.StreamWriteTimeout)
+	s.run(c.Request().Context(), w)
 	return nil
-}
-
-// takeConnection takes the connection of an HTTP/1 request out of package http's hands and sends the head of the answer.
-// The buffers and the stack that package http keeps for a request would be most of what an idle stream costs. The
-// answer ends with the connection. It fails, with nothing sent, for HTTP/2.
-func takeConnection(c echo.Context) (net.Conn, error) {
-	conn, _, err := http.NewResponseController(c.Response().Writer).Hijack()
-	if err != nil {
-		return nil, err
-	}
-	c.Response().Status, c.Response().Committed = http.StatusOK, true
-	header := c.Response().Header()
-	header.Set("Connection", "close")
-	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
-	_ = header.Write(head) // A buffer does not fail.
-	head.WriteString("\r\n")
-	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = conn.Write(head.Bytes()) // The first frame will find out.
-	return conn, nil
-}
-
-// watch returns when the reader has gone. What it sends is ignored.
-func watch(conn net.Conn) {
-	var ignored [64]byte
-	for {
-		if _, err := conn.Read(ignored[:]); err != nil {
-			return
-		}
-	}
-}
-
-// sender sees frames off to the network, within a time limit.
-type sender func(frames []byte) error
-
-func writeTo(conn net.Conn, timeout time.Duration) sender {
-	return func(frames []byte) error {
-		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-			return err
-		}
-		_, err := conn.Write(frames)
-		return err
-	}
-}
-
-func respondWith(w http.ResponseWriter, timeout time.Duration) sender {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // The request was read; the server's bound is not for what follows.
-	return func(frames []byte) error {
-		if err := control.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-			return err
-		}
-		if _, err := w.Write(frames); err != nil {
-			return err
-		}
-		return control.Flush()
-	}
 }
 
 // streamParams reads what the caller asks for.
@@ -170,6 +124,9 @@ func streamParams(params StreamParams) ([]events.Channel, events.Pattern, events
 // run sends frames until the reader leaves or is too slow, or the hub shuts down, and closes the stream.
 func (s *Server) run(ctx context.Context, w *streamWriter) {
 	defer s.streams.Add(-1)
+	if w.stream == nil && !s.awaitRedis(ctx, w) {
+		return
+	}
 	defer w.stream.Close()
 	if w.sendFrames(func(buf []byte) []byte {
 		return append(appendCursor(appendRetry(buf, reconnectAfter), w.stream), '\n')
@@ -210,9 +167,47 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 	}
 }
 
+// awaitRedis keeps a reader who came while Redis was away, until the stream can begin, and reports whether it can. To answer
+// 503 would end a browser's EventSource for good.
+func (s *Server) awaitRedis(ctx context.Context, w *streamWriter) bool {
+	if w.sendFrames(func(buf []byte) []byte {
+		return appendComment(appendRetry(buf, reconnectAfter), " waiting for Redis")
+	}) != nil {
+		return false
+	}
+	again := time.NewTicker(followAgain)
+	defer again.Stop()
+	heartbeat := time.NewTicker(s.cfg.Heartbeat)
+	defer heartbeat.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.draining:
+			w.sayGoodbye()
+			return false
+		case <-heartbeat.C:
+			if w.sendFrames(func(buf []byte) []byte { return appendComment(buf, "") }) != nil {
+				return false
+			}
+		case <-again.C:
+			if w.stream, err = w.follow(ctx); err == nil {
+				return true
+			}
+			if !errors.Is(err, events.ErrUnavailable) {
+				w.sayGoodbye()
+				return false
+			}
+		}
+	}
+}
+
 // streamWriter writes frames to one reader.
 type streamWriter struct {
+	// stream is nil while Redis is away and follow has not succeeded yet.
 	stream *events.Stream
+	follow func(context.Context) (*events.Stream, error)
 	send   sender
 }
 

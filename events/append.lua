@@ -3,7 +3,7 @@
 --
 -- KEYS[1] the log   KEYS[2] remembers the event's id   KEYS[3] remembers the idempotency key, if there is one
 -- ARGV[1] the Pub/Sub channel to tell   ARGV[2] the envelope without offset and closing brace
--- ARGV[3] entries to keep   ARGV[4] milliseconds to keep the log   ARGV[5] id before which entries are too old
+-- ARGV[3] entries to keep   ARGV[4] milliseconds to keep the log   ARGV[5] milliseconds after which an entry is too old
 -- ARGV[6] '1' when it is time to drop what is too old and to renew the log's expiry
 -- ARGV[7] '1' when the id may have been seen before, as the hub's own fresh ids cannot
 -- ARGV[8] milliseconds to remember id and key   ARGV[9] the end of the receipt
@@ -26,7 +26,9 @@ if not receipt then
   local offset = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[2])
   if not offset or ARGV[6] == '1' then
     offset = offset or redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
-    redis.call('XTRIM', KEYS[1], 'MINID', ARGV[5])
+    -- The entry's own time counts: no hub's clock can make what was just added too old.
+    local oldest = math.max(tonumber(string.match(offset, '^%d+')) - ARGV[5], 0)
+    redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', oldest))
     redis.call('PEXPIRE', KEYS[1], ARGV[4])
   end
   local heard = redis.call('PUBLISH', ARGV[1], ARGV[2] .. ',"offset":"' .. offset .. '"}')

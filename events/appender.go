@@ -31,15 +31,15 @@ type appender struct {
 	retention       map[Scope]retentionArgs
 	tended          tendedLogs
 
-	mu      sync.Mutex
+	mu      sync.RWMutex // What is put into queue is put there while the workers run.
 	closed  chan struct{}
 	started bool
 }
 
 // retentionArgs is a Retention as the script takes it.
 type retentionArgs struct {
-	entries, expiry any
-	age             time.Duration
+	entries, expiry, age any
+	tendEvery            time.Duration
 }
 
 // appendCall is one call of the script on its way.
@@ -47,6 +47,8 @@ type appendCall struct {
 	// left is done when the caller no longer waits.
 	left     <-chan struct{}
 	deadline time.Time
+	// tends is the channel whose log this call is to tend, the zero Channel if it is to tend none.
+	tends    Channel
 	keys     []string
 	args     []any
 	reply    appendReply
@@ -90,7 +92,8 @@ func newAppender(rdb redis.UniversalClient, cfg Config, keys keyspace) *appender
 		// The expiry is renewed only now and then; what that may be late is added to it.
 		expiry := keep.MaxAge + tendEvery(keep.MaxAge)
 		a.retention[scope] = retentionArgs{
-			entries: strconv.FormatInt(keep.MaxEntries, 10), expiry: strconv.FormatInt(expiry.Milliseconds(), 10), age: keep.MaxAge,
+			entries: strconv.FormatInt(keep.MaxEntries, 10), expiry: strconv.FormatInt(expiry.Milliseconds(), 10),
+			age: strconv.FormatInt(keep.MaxAge.Milliseconds(), 10), tendEvery: tendEvery(keep.MaxAge),
 		}
 	}
 	return a
@@ -106,11 +109,11 @@ type tendedLogs struct {
 }
 
 // due reports whether a log should be tended now, and remembers that it was.
-func (t *tendedLogs) due(ch Channel, now time.Time, age time.Duration) bool {
+func (t *tendedLogs) due(ch Channel, now time.Time, every time.Duration) bool {
 	const most = 100_000
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if last, ok := t.last[ch]; ok && now.Sub(last) < tendEvery(age) {
+	if last, ok := t.last[ch]; ok && now.Sub(last) < every {
 		return false
 	}
 	if len(t.last) >= most {
@@ -120,25 +123,44 @@ func (t *tendedLogs) due(ch Channel, now time.Time, age time.Duration) bool {
 	return true
 }
 
-// start begins to work with so many batches under way at a time. With one, calls are done in the order they came.
-func (a *appender) start(workers int) {
+// forget takes back that a log was tended.
+func (t *tendedLogs) forget(ch Channel) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.last, ch)
+}
+
+// start begins to work with so many batches under way at a time. With one, calls are done in the order they came. It
+// returns ErrClosed after close.
+func (a *appender) start(workers int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.isClosed() {
+		return ErrClosed
+	}
 	if a.started {
-		return
+		return nil
 	}
 	a.started = true
 	for range workers {
 		a.done.Go(a.work)
+	}
+	return nil
+}
+
+func (a *appender) isClosed() bool {
+	select {
+	case <-a.closed:
+		return true
+	default:
+		return false
 	}
 }
 
 // close ends the workers after what is queued was done, and waits for them.
 func (a *appender) close() {
 	a.mu.Lock()
-	select {
-	case <-a.closed:
-	default:
+	if !a.isClosed() {
 		close(a.closed)
 	}
 	a.mu.Unlock()
@@ -176,26 +198,32 @@ func (a *appender) submit(ctx context.Context, s *submission) (*appendCall, erro
 		left: ctx.Done(), deadline: now.Add(a.cfg.Timeout), finished: make(chan struct{}),
 		keys: []string{a.keys.log(ev.Channel), a.keys.idem(ev.Channel, "i:", ev.ID)},
 		args: []any{
-			s.tell, envelope, keep.entries, keep.expiry, strconv.FormatInt(max(now.Add(-keep.age).UnixMilli(), 0), 10),
-			flag(a.tended.due(ev.Channel, now, keep.age)), flag(!s.fresh), a.window, receiptEnd, a.bridges,
+			s.tell, envelope, keep.entries, keep.expiry, keep.age, "", flag(!s.fresh), a.window, receiptEnd, a.bridges,
 		},
 	}
 	if s.key != "" {
 		call.keys = append(call.keys, a.keys.idem(ev.Channel, "k:", s.key))
 		call.args = append(call.args, s.fingerprint)
 	}
-	select {
-	case <-a.closed:
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if !a.started || a.isClosed() {
 		return nil, ErrClosed
-	default:
+	}
+	if a.tended.due(ev.Channel, now, keep.tendEvery) {
+		call.tends, call.args[tendArg] = ev.Channel, flag(true)
 	}
 	select {
 	case a.queue <- call:
 		return call, nil
 	default:
+		a.tended.forget(call.tends)
 		return nil, fmt.Errorf("%w: too many calls wait for it", ErrUnavailable)
 	}
 }
+
+// tendArg is the index of the argument that tells the script to tend the log.
+const tendArg = 5
 
 func flag(b bool) any {
 	if b {
@@ -246,18 +274,26 @@ func (a *appender) gather(batch []*appendCall) []*appendCall {
 // run does one batch, by the deadline of its oldest call. A caller who has left is not served: it was told that nothing
 // happened.
 func (a *appender) run(batch []*appendCall) {
-	ctx, cancel := context.WithDeadline(context.Background(), batch[0].deadline)
-	defer cancel()
 	todo := make([]*appendCall, 0, len(batch))
+	now := time.Now()
 	for _, call := range batch {
 		select {
 		case <-call.left:
 			call.err = fmt.Errorf("%w: the caller left", ErrUnavailable)
-			close(call.finished)
 		default:
-			todo = append(todo, call)
+			if now.Before(call.deadline) {
+				todo = append(todo, call)
+				continue
+			}
+			call.err = fmt.Errorf("%w: no turn in time", ErrUnavailable)
 		}
+		a.finish(call)
 	}
+	if len(todo) == 0 {
+		return
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), todo[0].deadline)
+	defer cancel()
 	if unknown := a.exec(ctx, todo); len(unknown) > 0 {
 		// The server forgot the script: it restarted. Nothing of these calls was done.
 		if err := a.script.Load(ctx, a.rdb).Err(); err == nil {
@@ -265,15 +301,20 @@ func (a *appender) run(batch []*appendCall) {
 		}
 	}
 	for _, call := range todo {
-		close(call.finished)
+		a.finish(call)
 	}
+}
+
+// finish hands the result to the caller.
+func (a *appender) finish(call *appendCall) {
+	if !call.tends.IsZero() && (call.err != nil || call.reply.what != appended) {
+		a.tended.forget(call.tends) // The script did not come to it.
+	}
+	close(call.finished)
 }
 
 // exec sends the calls in one round trip, sets their results and returns those for which the script was missing.
 func (a *appender) exec(ctx context.Context, calls []*appendCall) (unknown []*appendCall) {
-	if len(calls) == 0 {
-		return nil
-	}
 	pipe := a.rdb.Pipeline()
 	replies := make([]*redis.Cmd, len(calls))
 	for i, call := range calls {

@@ -25,6 +25,7 @@ type Bridge struct {
 	heard    chan heard
 
 	mu        sync.Mutex
+	closed    bool
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 	connected atomic.Bool
@@ -56,19 +57,23 @@ func NewBridge(rdb redis.UniversalClient, cfg Config) (*Bridge, error) {
 func (b *Bridge) Start(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stop != nil {
+	if b.stop != nil || b.closed {
 		return ErrClosed
 	}
+	if err := b.appender.start(1); err != nil {
+		return err
+	}
 	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
-	b.appender.start(1)
 	b.done.Go(func() { keepConnected(ctx, b.cfg.Logger, "bridge", b.session) })
 	b.done.Go(func() { b.takeUp(ctx) })
 	return nil
 }
 
-// Close stops listening and waits until all is done. It may be called twice.
+// Close stops listening, takes up what was heard, if Redis lets it without delay, and waits until all is done. It may be
+// called twice.
 func (b *Bridge) Close() {
 	b.mu.Lock()
+	b.closed = true
 	if b.stop != nil {
 		b.stop()
 	}
@@ -186,27 +191,39 @@ func (b *Bridge) hear(ctx context.Context, name, payload string) {
 	}
 }
 
-// takeUp appends what was heard, in that order.
+// takeUp appends what was heard, in that order, until ctx ends and nothing is left, or Redis is away then.
 func (b *Bridge) takeUp(ctx context.Context) {
 	for {
+		select {
+		case h := <-b.heard:
+			if !b.takeUpOne(ctx, &h) {
+				return
+			}
+			continue
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case h := <-b.heard:
-			b.takeUpOne(ctx, &h)
+			if !b.takeUpOne(ctx, &h) {
+				return
+			}
 		}
 	}
 }
 
-// takeUpOne appends one event and tries again until it is done or can never be: the event's id makes that harmless.
-func (b *Bridge) takeUpOne(ctx context.Context, h *heard) {
+// takeUpOne appends one event and tries again until it is done or can never be: the event's id makes that harmless. It
+// returns false when ctx has ended and Redis is away.
+func (b *Bridge) takeUpOne(ctx context.Context, h *heard) bool {
 	const pause = 100 * time.Millisecond
-	for ctx.Err() == nil {
-		reply, err := b.appendOnce(ctx, h)
+	for {
+		reply, err := b.appendOnce(context.WithoutCancel(ctx), h)
 		switch {
 		case errors.Is(err, ErrUnavailable):
 			select {
 			case <-ctx.Done():
+				return false
 			case <-time.After(pause):
 			}
 			continue
@@ -218,7 +235,7 @@ func (b *Bridge) takeUpOne(ctx context.Context, h *heard) {
 		default:
 			b.seen.Add(1)
 		}
-		return
+		return true
 	}
 }
 

@@ -14,8 +14,12 @@ var ErrBadCursor = errors.New("events: bad cursor")
 // MaxChannels bounds the channels one stream may follow.
 const MaxChannels = 64
 
-// earliest is the cursor that stands before everything the logs hold.
-const earliest = "earliest"
+const (
+	// earliest is the cursor that stands before everything the logs hold.
+	earliest = "earliest"
+	// since begins a cursor that stands at one moment in every channel.
+	since = "since@"
+)
 
 // Cursor says from where a stream goes on: a position in each channel it follows. The zero Cursor means "from now on".
 // A Cursor is not changed after it was made and is safe for concurrent use. Its text is opaque to clients and
@@ -50,6 +54,14 @@ func ParseCursor(s string) (Cursor, error) {
 		return Earliest(), nil
 	}
 	var c Cursor
+	if at, ok := strings.CutPrefix(s, since); ok {
+		offset, err := ParseOffset(at)
+		if err != nil || !offset.isMoment() {
+			return Cursor{}, fmt.Errorf("%w: want milliseconds after since@", ErrBadCursor)
+		}
+		c.all = &offset
+		return c, nil
+	}
 	for part := range strings.SplitSeq(s, ",") {
 		name, at, _ := strings.Cut(part, "@")
 		channel, err := ParseChannel(name)
@@ -73,10 +85,14 @@ func (c Cursor) IsZero() bool { return c.all == nil && len(c.positions) == 0 }
 
 // String returns the text that ParseCursor reads.
 func (c Cursor) String() string {
-	if c.all != nil && c.all.IsZero() {
+	switch {
+	case c.all == nil:
+		return string(appendCursor(nil, c.positions))
+	case c.all.IsZero():
 		return earliest
+	default:
+		return since + c.all.String()
 	}
-	return string(appendCursor(nil, c.positions))
 }
 
 // position returns where to go on in a channel, and false when the cursor does not say: from now on.

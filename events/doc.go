@@ -16,7 +16,8 @@
 // # Limit
 //
 // The log is as durable as the Redis server is configured to be: with appendfsync everysec a crash of the machine may take
-// the last second, and without persistence a restart takes all, which streams that had read an event are told by a Gap.
-// Plain Pub/Sub readers get each event at most once, as always. There is no order between channels. A read may report
-// a Gap although only the very event at the cursor was trimmed and nothing after it.
+// the last second, and without persistence a restart takes all. A stream is told so by a Gap when the last event it read
+// is among what was lost. Plain Pub/Sub readers get each event at most once, as always. There is no order between
+// channels. A read may report a Gap although only the very event at the cursor was trimmed and nothing after it, or
+// although nothing was published while the cursor grew older than the log.
 package events

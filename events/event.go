@@ -47,7 +47,7 @@ type envelope struct {
 	CorrelationID string         `json:"correlation_id,omitzero"`
 	Offset        string         `json:"offset,omitzero"`
 	// Other holds the members this release does not know, which are passed on.
-	Other jsontext.Value `json:",inline"`
+	Other jsontext.Value `json:",embed"`
 }
 
 // DecodeEvent reads one envelope, from the hub or directly from the bot, as it came on a Redis channel or from a
@@ -180,13 +180,13 @@ func parseRecord(channel Channel, payload string) (*Record, bool) {
 
 // trailingOffset returns the offset that withOffset wrote.
 func trailingOffset(payload string) (Offset, bool) {
-	const closing = `"}`
-	tail := payload[max(0, len(payload)-len(offsetMember)-len(closing)-41):] // 41: two 20 digit numbers and '-'.
-	i := strings.LastIndex(tail, offsetMember)
-	if i < 0 || !strings.HasSuffix(tail, closing) {
+	text, closed := strings.CutSuffix(payload, `"}`)
+	text = text[max(0, len(text)-len(offsetMember)-41):] // 41: two 20 digit numbers and '-'.
+	i := strings.LastIndex(text, offsetMember)
+	if i < 0 || !closed {
 		return Offset{}, false
 	}
-	offset, err := ParseOffset(tail[i+len(offsetMember) : len(tail)-len(closing)])
+	offset, err := ParseOffset(text[i+len(offsetMember):])
 	return offset, err == nil && !offset.isMoment()
 }
 

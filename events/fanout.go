@@ -29,6 +29,7 @@ type Fanout struct {
 	closed bool
 
 	ordered   chan struct{}
+	closing   chan struct{} // Closed by Close.
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 	connected atomic.Bool
@@ -72,7 +73,7 @@ func NewFanout(rdb redis.UniversalClient, cfg Config) (*Fanout, error) {
 	}
 	return &Fanout{
 		rdb: rdb, cfg: cfg, keys: keys, log: log,
-		feeds: map[string]*feed{}, ordered: make(chan struct{}, 1),
+		feeds: map[string]*feed{}, ordered: make(chan struct{}, 1), closing: make(chan struct{}),
 	}, nil
 }
 
@@ -91,7 +92,10 @@ func (f *Fanout) Start(ctx context.Context) error {
 // Close ends every stream with ErrClosed and the subscriptions, and waits until all is done. It may be called twice.
 func (f *Fanout) Close() {
 	f.mu.Lock()
-	f.closed = true
+	if !f.closed {
+		f.closed = true
+		close(f.closing)
+	}
 	for _, feed := range f.feeds {
 		for s := range feed.listeners {
 			s.mu.Lock()
@@ -132,7 +136,7 @@ func (f *Fanout) Stats() FanoutStats {
 // zero Cursor means from now on. It subscribes first and reads the log afterwards, so that nothing is lost between. It
 // returns ErrUnavailable when Redis did not answer within Config.Timeout, and ErrClosed.
 func (f *Fanout) Follow(ctx context.Context, from Cursor, types Pattern, channels ...Channel) (*Stream, error) {
-	if len(channels) == 0 || len(channels) > MaxChannels {
+	if len(channels) == 0 || len(channels) > MaxChannels || slices.ContainsFunc(channels, Channel.IsZero) {
 		return nil, fmt.Errorf("%w: a stream follows 1 to %d channels", ErrBadChannel, MaxChannels)
 	}
 	channels = distinct(channels)
@@ -194,6 +198,8 @@ func (f *Fanout) join(ctx context.Context, s *Stream) error {
 	for _, ready := range waits {
 		select {
 		case <-ready:
+		case <-f.closing:
+			return ErrClosed
 		case <-ctx.Done():
 			return fmt.Errorf("%w: no subscription in time: %w", ErrUnavailable, ctx.Err())
 		}
@@ -212,6 +218,7 @@ func (s *Stream) begin(ctx context.Context, from Cursor) error {
 		at.offset = offset
 		if known {
 			s.fallBehind(i, 0)
+			s.poke()
 			if !offset.IsZero() {
 				continue
 			}

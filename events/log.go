@@ -36,7 +36,7 @@ type Query struct {
 	Channel Channel
 	// After is where the page begins; that event itself is left out. Zero: the beginning, or the end when Reverse.
 	After Offset
-	// Limit is the most events to return, 1 to MaxPage.
+	// Limit is the most events to return, 1 to MaxPage; what lies outside is taken as the nearest of the two.
 	Limit int
 	// Reverse reads from newer to older; After then means before.
 	Reverse bool
@@ -44,7 +44,7 @@ type Query struct {
 
 // Page is one page of a log.
 type Page struct {
-	// Records are in the order asked for.
+	// Records are in the order asked for. They can be fewer than Limit although there are more: see Next.
 	Records []*Record
 	// Next goes into Query.After for the page after this one; zero when there is none now.
 	Next Offset
@@ -55,15 +55,14 @@ type Page struct {
 func (l *Log) Read(ctx context.Context, q Query) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
 	defer cancel()
-	key, count := l.keys.log(q.Channel), int64(min(q.Limit, MaxPage))+1 // One more tells whether there is a next page.
+	key, limit := l.keys.log(q.Channel), min(max(q.Limit, 1), MaxPage)
+	count := int64(limit) + 1 // One more tells whether there is a next page.
 	var cmd *redis.XMessageSliceCmd
 	switch {
 	case q.Reverse && q.After.IsZero():
 		cmd = l.rdb.XRevRangeN(ctx, key, "+", "-", count)
 	case q.Reverse:
 		cmd = l.rdb.XRevRangeN(ctx, key, "("+q.After.entryID(), "-", count)
-	case l.exhausted(q.After):
-		return Page{}, nil
 	default:
 		cmd = l.rdb.XRangeN(ctx, key, exclusive(q.After), "+", count)
 	}
@@ -72,24 +71,27 @@ func (l *Log) Read(ctx context.Context, q Query) (Page, error) {
 		return Page{}, fmt.Errorf("%w: reading the log of %s: %w", ErrUnavailable, q.Channel.scope, err)
 	}
 	var page Page
-	page.Records = l.records(q.Channel, entries)
-	if len(page.Records) > q.Limit {
-		page.Records = page.Records[:q.Limit]
-		page.Next = page.Records[q.Limit-1].Offset
+	if len(entries) > limit {
+		entries = entries[:limit]
+		if page.Next, err = ParseOffset(entries[limit-1].ID); err != nil {
+			return Page{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 	}
+	page.Records = l.records(q.Channel, entries)
 	return page, nil
 }
 
-// exclusive is o as the start of a range that leaves o itself out.
+// exclusive is o as the start of a range that leaves o itself out. Redis refuses to leave out the greatest offset,
+// which no entry has.
 func exclusive(o Offset) string {
-	if o.IsZero() {
+	switch {
+	case o.IsZero():
 		return "-"
+	case o.ms == math.MaxUint64 && o.isMoment():
+		return "+"
 	}
 	return "(" + o.entryID()
 }
-
-// exhausted reports whether no offset can follow o; Redis refuses such a range.
-func (l *Log) exhausted(o Offset) bool { return o.ms == math.MaxUint64 && o.seq == math.MaxUint64 }
 
 // records turns entries into records. An entry that is not the hub's is left out.
 func (l *Log) records(channel Channel, entries []redis.XMessage) []*Record {
@@ -148,7 +150,8 @@ type stretch struct {
 	more bool
 	// lost is true when the log does not reach back to the position, so that events may be missing before records.
 	lost bool
-	// from is where reading really began: the position asked for or, when it was lost, one before what is left.
+	// from is where the reader stands before records: the position asked for or, when what followed it is lost or
+	// nobody's event, one behind that.
 	from Offset
 }
 
@@ -179,7 +182,7 @@ func (l *Log) readAfter(ctx context.Context, channel Channel, from Offset) (stre
 	defer cancel()
 	key := l.keys.log(channel)
 	tx := l.rdb.TxPipeline() // One moment: nothing may be trimmed between the questions.
-	page := tx.XRangeN(ctx, key, exclusive(from), "+", catchUpPage)
+	page := tx.XRangeN(ctx, key, from.entryID(), "+", catchUpPage+1)
 	first := tx.XRangeN(ctx, key, "-", "+", 1)
 	state := tx.XInfoStream(ctx, key)
 	clock := tx.Time(ctx)
@@ -198,30 +201,31 @@ func (l *Log) readAfter(ctx context.Context, channel Channel, from Offset) (stre
 	if err != nil {
 		return stretch{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	out := stretch{from: from, more: len(entries) == catchUpPage, records: l.records(channel, entries)}
-	lost, err := l.lost(channel, from, now, info, first.Val())
-	if err != nil || !lost {
-		return out, err
+	out := stretch{from: from, more: len(entries) > catchUpPage}
+	if len(entries) > 0 && entries[0].ID == from.entryID() {
+		entries = entries[1:] // The position itself is there, so all that followed it is.
+	} else if out.lost, err = l.lost(channel, from, now, info, first.Val()); err != nil {
+		return stretch{}, err
 	}
-	out.lost = true
-	if missing {
-		out.from = beforeNow(now)
-		return out, nil
-	}
-	last, err := ParseOffset(info.LastGeneratedID)
+	out.records = l.records(channel, entries)
 	switch {
-	case err != nil:
+	case len(out.records) > 0:
+	case out.lost && missing:
+		out.from = beforeNow(now)
+	case len(entries) > 0: // All of them nobody's events.
+		out.from, err = ParseOffset(entries[len(entries)-1].ID)
+	case out.lost: // All that followed was trimmed, or the log was put back to an earlier state.
+		out.from, err = ParseOffset(info.LastGeneratedID)
+	}
+	if err != nil {
 		return stretch{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case last.Compare(from) < 0: // The log began anew with a clock that is behind: what it holds now is all new.
-		out.from, out.more = Offset{}, true
-	case len(entries) == 0: // All that followed was trimmed.
-		out.from = last
 	}
 	return out, nil
 }
 
-// lost reports whether events after a position may be missing from the log. It never says no when one is; it says yes
-// too often only where the position itself was just trimmed away.
+// lost reports whether events may be missing after a position that is not in the log. It never says no when one is, with
+// one exception: events that Redis itself lost after the position, as a crash may take the last ones it had not saved. It
+// says yes too often where only the position itself was trimmed away, or nothing was logged for MaxAge.
 func (l *Log) lost(channel Channel, from Offset, now time.Time, info *redis.XInfoStream, first []redis.XMessage) (bool, error) {
 	if from.IsZero() {
 		return false, nil // Whoever asks for everything takes what is there.
@@ -234,11 +238,14 @@ func (l *Log) lost(channel Channel, from Offset, now time.Time, info *redis.XInf
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	if !from.isMoment() {
+		return last != from, nil // Trimmed, unless nothing came after it; or the log began anew, or lost its end.
+	}
 	if last.Compare(from) < 0 {
-		return !from.isMoment(), nil // The log began anew.
+		return false, nil
 	}
 	if len(first) == 0 {
-		return last.Compare(from) > 0, nil // Everything was trimmed.
+		return true, nil // Everything was trimmed.
 	}
 	oldest, err := ParseOffset(first[0].ID)
 	if err != nil {
@@ -246,9 +253,6 @@ func (l *Log) lost(channel Channel, from Offset, now time.Time, info *redis.XInf
 	}
 	if oldest.Compare(from) <= 0 {
 		return false, nil
-	}
-	if !from.isMoment() {
-		return true, nil
 	}
 	// EntriesAdded is unknown (0) to servers before Redis 7 and to the embedded one; a full log may then have lost some.
 	trimmed := info.EntriesAdded > info.Length || info.EntriesAdded == 0 && info.Length >= l.cfg.retention(channel.scope).MaxEntries

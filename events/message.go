@@ -78,8 +78,8 @@ type Message struct {
 	// Any text; it is kept only as a hash. Empty: no such promise.
 	IdempotencyKey string
 
-	// checked is set once Data is known to be valid and compact.
-	checked bool
+	// checked is the Data that is known to be valid and compact.
+	checked json.RawMessage
 }
 
 const (
@@ -113,7 +113,7 @@ func DecodeMessage(body []byte) (Message, error) {
 		}
 		return malformed(err)
 	}
-	m := Message{checked: true}
+	var m Message
 	var fields []FieldError
 	_, _ = dec.ReadToken() // The brace that PeekKind saw.
 	for dec.PeekKind() != '}' {
@@ -154,6 +154,7 @@ func (m *Message) set(field string, value jsontext.Value) (problem string) {
 			return tooDeep
 		}
 		m.Data = compact(value)
+		m.checked = m.Data
 		return ""
 	case "type":
 		text = &m.Type
@@ -291,7 +292,7 @@ func (m *Message) event() (Event, error) {
 	data := m.Data
 	if len(data) == 0 {
 		data = json.RawMessage("{}")
-	} else if !m.checked {
+	} else if len(data) != len(m.checked) || &data[0] != &m.checked[0] {
 		switch value := jsontext.Value(data); {
 		case depth(data) > MaxDepth:
 			fields = append(fields, FieldError{"data", tooDeep})

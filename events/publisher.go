@@ -42,7 +42,8 @@ type Publisher struct {
 }
 
 // NewPublisher makes a publisher; Start must be called before its first use. The client stays the caller's to close.
-// It should not retry by itself (MaxRetries -1): retries are for the caller, whose event ids make them harmless.
+// It must not retry by itself (MaxRetries -1), which could publish an event twice: retries are for the caller, whose
+// event ids make them harmless. ContextTimeoutEnabled must be set for Config.Timeout to hold.
 func NewPublisher(rdb redis.UniversalClient, cfg Config) (*Publisher, error) {
 	cfg, keys, err := cfg.prepare()
 	if err != nil {
@@ -54,10 +55,9 @@ func NewPublisher(rdb redis.UniversalClient, cfg Config) (*Publisher, error) {
 // publishWorkers is how many batches may be under way: one is on the wire while the next gathers and is encoded.
 const publishWorkers = 2
 
-// Start begins to work. The context is not kept.
+// Start begins to work. The context is not kept. It returns ErrClosed after Close.
 func (p *Publisher) Start(context.Context) error {
-	p.appender.start(publishWorkers)
-	return nil
+	return p.appender.start(publishWorkers)
 }
 
 // Close lets what is under way end, and waits for it. It may be called twice.
@@ -85,8 +85,9 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
 		ev.ID, sub.fresh = id.String(), true
 	}
 	if ev.Timestamp.IsZero() {
-		ev.Timestamp = time.Now().UTC().Truncate(time.Microsecond)
+		ev.Timestamp = time.Now()
 	}
+	ev.Timestamp = ev.Timestamp.UTC().Truncate(time.Microsecond) // As the envelope has it.
 	orElse(&ev.Source, p.cfg.Source)
 
 	call, err := p.appender.submit(ctx, &sub)

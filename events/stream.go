@@ -40,12 +40,13 @@ type Stream struct {
 	next      int
 	wake      chan struct{}
 
-	mu     sync.Mutex
-	queue  []queued
-	bytes  int
-	behind []behind
-	err    error
-	feeds  []*feed
+	mu      sync.Mutex
+	queue   []queued
+	bytes   int
+	behind  []behind
+	reading bool // The log is being read, for a channel whose behind is no longer set.
+	err     error
+	feeds   []*feed
 }
 
 // queued is an event on its way to the reader. index is its channel's place in positions.
@@ -119,6 +120,7 @@ func (s *Stream) refill(ctx context.Context) (more bool, err error) {
 	for i := range s.behind {
 		if b := s.behind[i]; b.is {
 			s.behind[i] = behind{} // From here on live events are queued again, or set this again.
+			s.reading = true
 			s.mu.Unlock()
 			return s.catchUp(ctx, i, b.epoch)
 		}
@@ -141,22 +143,24 @@ const retryCatchUp = 250 * time.Millisecond
 func (s *Stream) catchUp(ctx context.Context, index int, epoch uint64) (more bool, err error) {
 	at := &s.positions[index]
 	page, err := s.fanout.log.after(ctx, at.channel, at.offset, epoch)
-	if err != nil {
+	if err != nil || page.more {
 		s.fallBehind(index, epoch)
+	}
+	s.mu.Lock()
+	s.reading = false
+	s.mu.Unlock()
+	if err != nil {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
 		time.AfterFunc(retryCatchUp, s.poke)
 		return false, nil
 	}
-	if page.more {
-		s.fallBehind(index, epoch)
-	}
 	s.local, s.next = s.local[:0], 0
 	if page.lost {
 		s.local = append(s.local, queued{gap: &Gap{Channel: at.channel, After: at.offset}, index: index})
-		at.offset = page.from
 	}
+	at.offset = page.from
 	for _, record := range page.records {
 		s.local = append(s.local, queued{record: record, index: index})
 	}
@@ -190,7 +194,7 @@ func (s *Stream) push(index int, record *Record) {
 	}
 	cfg := &s.fanout.cfg
 	if len(s.queue) >= cfg.QueueLength || s.bytes+len(record.JSON) > cfg.QueueBytes && len(s.queue) > 0 {
-		catchingUp := false
+		catchingUp := s.reading
 		for _, b := range s.behind {
 			catchingUp = catchingUp || b.is
 		}

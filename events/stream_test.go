@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -34,8 +34,9 @@ func cursor(tb testing.TB, text string) events.Cursor {
 	return c
 }
 
-// gate holds back transactions, which only reads of a log are, while it is shut.
+// gate counts transactions, which only a stream's readings of a log are, and holds them back while it is shut.
 type gate struct {
+	passed  atomic.Int64
 	shut    atomic.Bool
 	waiting chan struct{} // Gets a value when somebody comes to the shut gate.
 	open    chan struct{} // Gives a value to let one through.
@@ -48,13 +49,17 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return ne
 
 func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if cmds[0].Name() == "multi" && g.shut.Load() {
+		if cmds[0].Name() != "multi" {
+			return next(ctx, cmds)
+		}
+		if g.shut.Load() {
 			g.waiting <- struct{}{}
 			select {
 			case <-g.open:
 			case <-ctx.Done():
 			}
 		}
+		g.passed.Add(1)
 		return next(ctx, cmds)
 	}
 }
@@ -65,7 +70,7 @@ func TestOverflowWhileReading(t *testing.T) {
 	t.Parallel()
 	server := redistest.Shared(t)
 	cfg := config(t)
-	cfg.QueueLength, cfg.Timeout = 10, soon
+	cfg.QueueLength = 10
 	g, rdb := newGate(), server.Client()
 	rdb.AddHook(g)
 	publisher, fanout, ch := newPublisher(t, server.Client(), cfg), newFanout(t, rdb, cfg), channel(t, "user:1")
@@ -111,73 +116,100 @@ func TestOverflowWhileReading(t *testing.T) {
 	}
 }
 
-// TestSnapshot crashes a server that keeps only a snapshot: it comes back without the last events. A reader who had
-// seen them is told of a gap, and gets nothing twice.
-func TestSnapshot(t *testing.T) {
+// snapshot is a server that keeps only a snapshot, taken after the events 1 to 10 of a channel.
+type snapshot struct {
+	server    *redistest.Server
+	publisher *events.Publisher
+	fanout    *events.Fanout
+	channel   events.Channel
+}
+
+func newSnapshot(tb testing.TB) *snapshot {
+	tb.Helper()
+	server := redistest.Start(tb)
+	cfg, rdb := config(tb), server.Client()
+	s := &snapshot{server, newPublisher(tb, rdb, cfg), newFanout(tb, rdb, cfg), channel(tb, "user:1")}
+	fill(tb, s.publisher, s.channel, 1, 10)
+	if err := rdb.Save(tb.Context()).Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// crash brings the server back as the snapshot has it, and publishes event 21 on it.
+func (s *snapshot) crash(tb testing.TB) {
+	tb.Helper()
+	s.server.Kill()
+	s.server.Restart()
+	m := events.Message{Channel: s.channel, Type: "n", ID: "21", Data: []byte("21")}
+	if err := retry(tb, tb.Context(), s.publisher, m); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// expect takes events from a stream and compares their numbers.
+func expect(tb testing.TB, s *events.Stream, first, last int) {
+	tb.Helper()
+	for n := first; n <= last; n++ {
+		if ev := nextEvent(tb, s); string(ev.Data) != strconv.Itoa(n) {
+			tb.Fatalf("came %s, want %d", ev.Data, n)
+		}
+	}
+}
+
+// TestSnapshotLive has a reader listen while the server falls back to its snapshot: it is told of a gap, and gets nothing
+// twice.
+func TestSnapshotLive(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	cfg, rdb := config(t), server.Client()
-	publisher, fanout, ch := newPublisher(t, rdb, cfg), newFanout(t, rdb, cfg), channel(t, "user:1")
-	fill(t, publisher, ch, 1, 10)
-	if err := rdb.Save(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	live := follow(t, fanout, events.Earliest(), ch)
-	fill(t, publisher, ch, 11, 20)
-	var away events.Cursor
-	for n := 1; n <= 20; n++ {
-		if ev := nextEvent(t, live); string(ev.Data) != strconv.Itoa(n) {
-			t.Fatalf("got %s, want %d", ev.Data, n)
-		}
-		if n == 15 {
-			away = live.Cursor()
-		}
-	}
-	server.Kill()
-	server.Restart()
-	if d := next(t, live); d.Gap == nil {
+	snap := newSnapshot(t)
+	s := follow(t, snap.fanout, events.Earliest(), snap.channel)
+	fill(t, snap.publisher, snap.channel, 11, 20)
+	expect(t, s, 1, 20)
+	snap.crash(t)
+	if d := next(t, s); d.Gap == nil {
 		t.Fatalf("the reader is given %s and not told that events are gone", d.Record.JSON)
 	}
-	redistest.Eventually(t, soon, "Redis takes events again", func() bool {
-		_, err := publisher.Publish(t.Context(), events.Message{Channel: ch, Type: "n", ID: "again", Data: []byte("21")})
-		return err == nil
-	})
-	fill(t, publisher, ch, 22, 25)
-	for n := 21; n <= 25; n++ {
-		if ev := nextEvent(t, live); string(ev.Data) != strconv.Itoa(n) {
-			t.Fatalf("after the gap came %s, want %d", ev.Data, n)
-		}
-	}
+	fill(t, snap.publisher, snap.channel, 22, 25)
+	expect(t, s, 21, 25)
+}
 
-	// The log has grown beyond where this reader stood, but what it stood on is gone.
-	s := follow(t, fanout, away, ch)
+// TestSnapshotAway has a reader come back with the cursor of an event that the server has lost, when the log has grown
+// beyond that cursor again.
+func TestSnapshotAway(t *testing.T) {
+	t.Parallel()
+	snap := newSnapshot(t)
+	s := follow(t, snap.fanout, events.Earliest(), snap.channel)
+	fill(t, snap.publisher, snap.channel, 11, 20)
+	expect(t, s, 1, 15)
+	from := s.Cursor()
+	s.Close()
+	snap.crash(t)
+	fill(t, snap.publisher, snap.channel, 22, 25)
+	s = follow(t, snap.fanout, from, snap.channel)
 	if d := next(t, s); d.Gap == nil {
-		t.Fatalf("a reader who comes back is given %s and not told that events are gone", d.Record.JSON)
+		t.Fatalf("the reader is given %s and not told that events are gone", d.Record.JSON)
 	}
-	for n := 21; n <= 25; n++ {
-		if ev := nextEvent(t, s); string(ev.Data) != strconv.Itoa(n) {
-			t.Fatalf("after the gap came %s, want %d", ev.Data, n)
-		}
-	}
+	expect(t, s, 21, 25)
 }
 
 // TestCursorOfTheFuture resumes from where no event can be, or none yet.
 func TestCursorOfTheFuture(t *testing.T) {
 	t.Parallel()
-	cfg, rdb := config(t), redistest.Shared(t).Client()
+	cfg, g, rdb := config(t), newGate(), redistest.Shared(t).Client()
+	rdb.AddHook(g)
 	publisher, fanout, ch := newPublisher(t, rdb, cfg), newFanout(t, rdb, cfg), channel(t, "user:1")
 	fill(t, publisher, ch, 1, 3)
+	follow(t, fanout, events.Cursor{}, ch) // The channel is subscribed from now on.
 	for _, at := range []string{"18446744073709551615", "99999999999999"} {
 		s := follow(t, fanout, cursor(t, "user:1@"+at), ch)
-		reads := commands(t, rdb, "xrange")
-		if d, ok, err := s.TryNext(t.Context()); ok || err != nil {
-			t.Errorf("%s: %+v, %v", at, d, err)
+		before := g.passed.Load()
+		for range 3 {
+			if d, ok, err := s.TryNext(t.Context()); ok || err != nil {
+				t.Errorf("%s: %+v, %v", at, d, err)
+			}
 		}
-		if n := commands(t, rdb, "xrange"); n == reads {
-			t.Errorf("%s: the log was not read", at)
-		}
-		if d, ok, err := s.TryNext(t.Context()); ok || err != nil {
-			t.Errorf("%s: %+v, %v", at, d, err)
+		if n := g.passed.Load() - before; n != 1 {
+			t.Errorf("%s: the log was read %d times", at, n)
 		}
 		if again := s.Cursor().String(); again != "user:1@"+at {
 			t.Errorf("%s: the cursor is now %s", at, again)
@@ -193,10 +225,123 @@ func TestCursorOfTheFuture(t *testing.T) {
 	}
 }
 
-// commands counts how often the server was asked for something.
-func commands(tb testing.TB, rdb *redis.Client, name string) int {
-	tb.Helper()
-	return len(rdb.InfoMap(tb.Context(), "commandstats").Val())
+// TestWake follows the promise of Wake: TryNext is only called when it says so.
+func TestWake(t *testing.T) {
+	t.Parallel()
+	cfg, rdb := config(t), redistest.Shared(t).Client()
+	publisher, fanout := newPublisher(t, rdb, cfg), newFanout(t, rdb, cfg)
+	fill(t, publisher, events.Global(), 1, 1)
+	follow(t, fanout, events.Cursor{}, events.Global()) // The channel is subscribed from now on.
+	s := follow(t, fanout, events.Earliest(), events.Global())
+	for n := 1; n <= 3; n++ {
+		if n > 1 {
+			fill(t, publisher, events.Global(), n, n)
+		}
+		for {
+			receive(t, s.Wake())
+			d, ok, err := s.TryNext(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				continue
+			}
+			if ev, err := d.Record.Event(); err != nil || string(ev.Data) != strconv.Itoa(n) {
+				t.Fatalf("came %s, want %d: %v", ev.Data, n, err)
+			}
+			break
+		}
+	}
+	s.Close()
+	receive(t, s.Wake())
+	if _, ok, err := s.TryNext(t.Context()); ok || !errors.Is(err, events.ErrClosed) {
+		t.Errorf("after Close: %v, %v", ok, err)
+	}
 }
 
-var _ = time.Second
+// TestQueueBytes cuts a reader by the size of what waits for it, but never for one event alone.
+func TestQueueBytes(t *testing.T) {
+	t.Parallel()
+	cfg, rdb := config(t), redistest.Shared(t).Client()
+	cfg.QueueBytes = 1000
+	publisher, fanout := newPublisher(t, rdb, cfg), newFanout(t, rdb, cfg)
+	s, quick := follow(t, fanout, events.Cursor{}, events.Global()), follow(t, fanout, events.Cursor{}, events.Global())
+	for _, stream := range []*events.Stream{s, quick} {
+		if _, ok, err := stream.TryNext(t.Context()); ok || err != nil {
+			t.Fatal(ok, err) // Its first reading of the log is done now.
+		}
+	}
+	large := []byte(`"` + strings.Repeat("a", 5000) + `"`)
+	publish(t, publisher, events.Message{Channel: events.Global(), Type: "large", Data: large})
+	nextEvent(t, quick)
+	if ev := nextEvent(t, s); len(ev.Data) != len(large) {
+		t.Fatalf("came %s", ev.Data)
+	}
+	for range 3 {
+		publish(t, publisher, events.Message{Channel: events.Global(), Type: "large", Data: large})
+		nextEvent(t, quick)
+	}
+	for {
+		if _, err := s.Next(t.Context()); errors.Is(err, events.ErrSlow) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := follow(t, fanout, s.Cursor(), events.Global())
+	for range 2 {
+		nextEvent(t, again)
+	}
+}
+
+func TestFollowRefuses(t *testing.T) {
+	t.Parallel()
+	cfg, rdb := config(t), redistest.Shared(t).Client()
+	fanout := newFanout(t, rdb, cfg)
+	var most []events.Channel
+	for n := range events.MaxChannels {
+		most = append(most, channel(t, fmt.Sprint("user:", n+1)))
+	}
+	for _, channels := range [][]events.Channel{nil, {{}}, {events.Global(), {}}, append(most, events.Global())} {
+		if _, err := fanout.Follow(t.Context(), events.Cursor{}, events.Pattern{}, channels...); !errors.Is(err, events.ErrBadChannel) {
+			t.Errorf("%d channels: %v", len(channels), err)
+		}
+	}
+	s := follow(t, fanout, events.Cursor{}, most...)
+	text := s.Cursor().String()
+	if n := strings.Count(text, ","); n != events.MaxChannels-1 || string(s.AppendCursor([]byte("id: "))) != "id: "+text {
+		t.Errorf("the cursor has %d commas, appended it is %s", n, s.AppendCursor(nil))
+	}
+	if stats := fanout.Stats(); stats.Open != 1 || stats.Opened != 1 || stats.Channels != events.MaxChannels {
+		t.Errorf("stats: %+v", stats)
+	}
+	s.Close()
+	redistest.Eventually(t, soon, "no channel is followed", func() bool { return fanout.Stats().Channels == 0 })
+}
+
+// TestCloseWhileFollowing closes a fanout under callers who wait for Redis: they do not wait for their time to pass.
+func TestCloseWhileFollowing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	cfg, rdb := config(t), server.Client()
+	cfg.Timeout = 10 * soon
+	fanout := newFanout(t, rdb, cfg)
+	server.Pause()
+	errs := make(chan error)
+	for range 5 {
+		go func() {
+			_, err := fanout.Follow(t.Context(), events.Cursor{}, events.Pattern{}, events.Global())
+			errs <- err
+		}()
+	}
+	redistest.Eventually(t, soon, "all wait", func() bool { return fanout.Stats().Opened == 5 })
+	fanout.Close()
+	for range 5 {
+		if err := receive(t, errs); !errors.Is(err, events.ErrClosed) {
+			t.Error(err)
+		}
+	}
+	if s := fanout.Stats(); s.Open != 0 {
+		t.Errorf("stats: %+v", s)
+	}
+}

@@ -31,6 +31,7 @@ type Subscriber struct {
 	mu     sync.Mutex
 	cursor Cursor
 	stop   context.CancelFunc
+	closed bool
 	done   sync.WaitGroup
 }
 
@@ -78,25 +79,34 @@ func (s *Subscriber) Cursor() Cursor {
 
 // Start subscribes, waits until Redis has confirmed it, and begins to call handlers. They get a context that keeps the
 // values of ctx and ends with Close. It returns ErrUnavailable when Redis did not answer, and may then be called again.
+// Once it has succeeded, or after Close, it returns ErrClosed.
 func (s *Subscriber) Start(ctx context.Context) error {
-	if err := s.fanout.Start(ctx); err != nil && s.stop != nil {
-		return err
-	}
+	_ = s.fanout.Start(ctx) // It fails when it was started before, or closed, which Follow tells.
 	stream, err := s.fanout.Follow(ctx, s.Cursor(), Pattern{}, s.channels...)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.stop != nil {
+		stream.Close()
+		return ErrClosed
+	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.setCursor(stream)
+	s.cursor = stream.Cursor()
 	s.done.Go(func() { s.run(ctx, stream) })
 	return nil
 }
 
-// Close stops calling handlers, waits for the one that is running and ends the subscriptions. It may be called twice.
+// Close stops calling handlers, waits for the one that is running and ends the subscriptions. It may be called twice, and
+// while Start is under way, but not by a handler.
 func (s *Subscriber) Close() {
+	s.mu.Lock()
+	s.closed = true
 	if s.stop != nil {
 		s.stop()
 	}
+	s.mu.Unlock()
 	s.done.Wait()
 	s.fanout.Close()
 }
@@ -133,7 +143,7 @@ func (s *Subscriber) run(ctx context.Context, stream *Stream) {
 
 // consume calls the handlers until the stream ends.
 func (s *Subscriber) consume(ctx context.Context, stream *Stream) error {
-	for {
+	for ctx.Err() == nil { // Next may have something all the same.
 		delivery, err := stream.Next(ctx)
 		if err != nil {
 			return err
@@ -145,6 +155,7 @@ func (s *Subscriber) consume(ctx context.Context, stream *Stream) error {
 		}
 		s.setCursor(stream)
 	}
+	return ctx.Err()
 }
 
 func (s *Subscriber) handle(ctx context.Context, record *Record) {

@@ -115,8 +115,9 @@ func (c *check) run(ctx context.Context) Result {
 	if c.busy.TryLock() {
 		answered := make(chan error, 1)
 		go func() {
-			defer c.busy.Unlock()
-			answered <- c.probe(ctx)
+			err := c.probe(ctx)
+			c.busy.Unlock() // Before the answer: whoever has it may ask again at once.
+			answered <- err
 		}()
 		select {
 		case err = <-answered:

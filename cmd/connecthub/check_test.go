@@ -107,8 +107,8 @@ func TestCheckFailsWithoutRedis(t *testing.T) {
 			t.Errorf("a step fails without an error: %+v", s)
 		}
 	}
-	// The process answers, the other two checks of health fail, and so does the first step of events, which ends these.
-	if !slices.Equal(ok, []bool{true, false, false, false}) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
+	// The process answers, the other two checks of health fail. A stream opens and waits; publishing fails, which ends the rest.
+	if !slices.Equal(ok, []bool{true, false, false, true, false}) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
 		t.Errorf("check --json without Redis:\n%s", got.stdout)
 	}
 	if got.stderr != "" {

@@ -81,6 +81,8 @@ func TestTransport(t *testing.T) {
 		{"no such path, yet it answers", "GET", "/v2", 200, jsonType, "", "{}", "status is not supported"},
 		{"no such path, plain", "GET", "/v2", 404, "text/plain", "", "404 page not found", "Content-Type"},
 		{"no such method", "DELETE", "/v1/events", 405, problemType, "Allow: GET", problem("method_not_allowed", "Method not allowed", 405), ""},
+		{"only the headers", "HEAD", "/v1/events", 405, problemType, "Allow: GET", "", ""},
+		{"only the headers, without Allow", "HEAD", "/v1/events", 405, problemType, "", "", "Allow"},
 		{"no such method without Allow", "DELETE", "/v1/events", 405, problemType, "", problem("method_not_allowed", "Method not allowed", 405), "Allow"},
 	}
 	for _, tt := range tests {

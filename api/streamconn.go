@@ -1,0 +1,100 @@
+package api
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// takeConnection takes the connection of an HTTP/1 request out of package http's hands and sends the head of the answer.
+// The buffers and the stack that package http keeps for a request would be most of what an idle stream costs. The
+// answer ends with the connection. It fails, with nothing sent, for HTTP/2.
+func takeConnection(c echo.Context) (net.Conn, error) {
+	conn, _, err := http.NewResponseController(c.Response().Writer).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	c.Response().Status, c.Response().Committed = http.StatusOK, true
+	header := c.Response().Header()
+	header.Set("Connection", "close")
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+	_ = header.Write(head) // A buffer does not fail.
+	head.WriteString("\r\n")
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(head.Bytes()) // The first frame will find out.
+	return conn, nil
+}
+
+// connections are those that streams have to themselves.
+type connections struct {
+	mu   sync.Mutex
+	open map[net.Conn]struct{}
+	cut  bool
+}
+
+func (c *connections) add(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut {
+		_ = conn.Close() // Its stream finds out.
+	}
+	c.open[conn] = struct{}{}
+}
+
+func (c *connections) remove(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, conn)
+}
+
+// cutOff closes the connections, whatever is being written to them.
+func (c *connections) cutOff() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = true
+	for conn := range c.open {
+		_ = conn.Close()
+	}
+}
+
+// watch returns when the reader has gone. What it sends is ignored.
+func watch(conn net.Conn) {
+	var ignored [64]byte
+	for {
+		if _, err := conn.Read(ignored[:]); err != nil {
+			return
+		}
+	}
+}
+
+// sender sees frames off to the network, within a time limit.
+type sender func(frames []byte) error
+
+func writeTo(conn net.Conn, timeout time.Duration) sender {
+	return func(frames []byte) error {
+		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return err
+		}
+		_, err := conn.Write(frames)
+		return err
+	}
+}
+
+func respondWith(w http.ResponseWriter, timeout time.Duration) sender {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // The request was read; the server's bound is not for what follows.
+	return func(frames []byte) error {
+		if err := control.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return err
+		}
+		if _, err := w.Write(frames); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
+}
