@@ -120,7 +120,7 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	tb.Cleanup(bridge.Close)
 	redistest.Eventually(tb, soon, "the hub is connected", func() bool { return fanout.Connected() && bridge.Connected() })
 
-	deps := api.Deps{Publisher: pub, Log: log, Fanout: fanout, Health: checker}
+	deps := api.Deps{Publisher: pub, Log: log, Fanout: fanout, Health: checker, Ready: checker}
 	if o.wrap != nil {
 		deps.Publisher = o.wrap(pub)
 	}

@@ -116,7 +116,7 @@ func TestRedisAway(t *testing.T) {
 				}
 			}
 			streams = append(streams, late)
-			for _, s := range append(streams, all) {
+			for _, s := range []*stream{streams[0], late, all} {
 				s.beats(t, heartbeat)
 			}
 			if open := h.stats(t).Streams["open"]; open < readers {
@@ -131,7 +131,7 @@ func TestRedisAway(t *testing.T) {
 				h.publishAtOnce(t, fmt.Sprint("during-", round), 201)
 			}
 			h.publish(t, "user:1", `{"type":"last"}`)
-			for range 2 * atOnce { // What was published before it all.
+			for range atOnce { // What was published before it all.
 				if got := all.event(t); strings.HasPrefix(got.ID, "during-") {
 					t.Fatalf("%s came before what was published before", got.ID)
 				}
@@ -181,16 +181,21 @@ func TestRedisForgets(t *testing.T) {
 	s.expect(t, "3")
 }
 
-// publishAtOnce publishes atOnce events on user:1 at a time, whose ids begin alike, and expects one status of all.
+// publishAtOnce publishes atOnce events on user:1 at a time, whose ids begin alike, and expects one status of all. Where
+// that is 201 it tries again after 503, as clients do: on a busy machine even Redis next door may not answer in time.
 func (h *hub) publishAtOnce(tb testing.TB, id string, status int) []answer {
 	tb.Helper()
 	answers := make([]answer, atOnce)
 	var all sync.WaitGroup
 	for i := range answers {
 		all.Go(func() {
-			var err error
 			body := fmt.Sprintf(`{"type":"tick","id":"%s-%d"}`, id, i)
-			if answers[i], err = h.try(tb, http.MethodPost, "/v1/events/users/1", strings.NewReader(body)); err != nil || answers[i].status != status {
+			deadline := time.Now().Add(soon)
+			a, err := h.try(tb, http.MethodPost, "/v1/events/users/1", strings.NewReader(body))
+			for err == nil && status == 201 && a.status == 503 && time.Now().Before(deadline) {
+				a, err = h.try(tb, http.MethodPost, "/v1/events/users/1", strings.NewReader(body))
+			}
+			if answers[i] = a; err != nil || a.status != status {
 				tb.Errorf("%s: %v, %d %s, want %d", body, err, answers[i].status, answers[i].body, status)
 			}
 		})

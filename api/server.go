@@ -50,8 +50,10 @@ type Deps struct {
 	Log logReader
 	// Fanout opens streams.
 	Fanout follower
-	// Health answers /health and /health/ready.
+	// Health answers /health.
 	Health reporter
+	// Ready answers /health/ready: only what accepting events needs.
+	Ready reporter
 	// Stats returns the counters of /stats.
 	Stats func() Stats
 }

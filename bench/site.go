@@ -51,7 +51,8 @@ func newSite(ctx context.Context) (*site, error) {
 	}
 	_, port, _ := net.SplitHostPort(addr)
 	s.redisURL = "redis://" + addr + "/0"
-	s.redis, err = start(ctx, addr, exec.CommandContext(ctx, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"))
+	cmd := exec.CommandContext(ctx, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no") //nolint:gosec // G204: our own arguments.
+	s.redis, err = start(ctx, addr, cmd)
 	return s, err
 }
 
@@ -63,7 +64,8 @@ func (s *site) hub(ctx context.Context, more ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, s.hubBinary(), append([]string{"serve", "--http-addr", addr, "--redis-url", s.redisURL}, more...)...)
+	args := append([]string{"serve", "--http-addr", addr, "--redis-url", s.redisURL}, more...)
+	cmd := exec.CommandContext(ctx, s.hubBinary(), args...) //nolint:gosec // G204: our own program.
 	cmd.Dir = s.dir // No .env is read.
 	return start(ctx, addr, cmd)
 }
@@ -129,7 +131,7 @@ func (p *process) residentKB() (int, error) {
 }
 
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +149,7 @@ func serveRole(ctx context.Context, role, redisURL string) error {
 	defer func() { _ = rdb.Close() }()
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.POST("/v1/events/users/:user_id", func(c echo.Context) error {
+	e.POST("/v1/events/users/:user_id", func(c echo.Context) error { //nolint:contextcheck // A request has its own.
 		body := make([]byte, c.Request().ContentLength)
 		if _, err := c.Request().Body.Read(body); err != nil && !strings.Contains(err.Error(), "EOF") {
 			return err

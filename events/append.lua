@@ -31,9 +31,14 @@ if not receipt then
     redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', oldest))
     redis.call('PEXPIRE', KEYS[1], ARGV[4])
   end
-  local heard = redis.call('PUBLISH', ARGV[1], ARGV[2] .. ',"offset":"' .. offset .. '"}')
+  local heard = redis.pcall('PUBLISH', ARGV[1], ARGV[2] .. ',"offset":"' .. offset .. '"}')
+  if type(heard) == 'table' then -- An error, such as an ACL without this channel: what was not published is not logged.
+    redis.call('XDEL', KEYS[1], offset)
+    return heard
+  end
   if heard > 0 then
-    heard = math.max(heard - redis.call('PUBSUB', 'NUMSUB', ARGV[10])[2], 0)
+    local bridges = redis.pcall('PUBSUB', 'NUMSUB', ARGV[10])
+    heard = math.max(heard - (bridges[2] or 0), 0)
   end
   local new = offset .. ' ' .. heard
   answer = '+' .. new

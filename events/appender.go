@@ -328,7 +328,9 @@ func (a *appender) exec(ctx context.Context, calls []*appendCall) (unknown []*ap
 			call.reply, call.err = parseAppendReply(reply)
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
 			unknown = append(unknown, call)
-			fallthrough
+			call.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case redis.HasErrorPrefix(err, "WRONGTYPE"):
+			call.err = fmt.Errorf("events: a key of the log or of its ids holds something else: %w", err) // Waiting will not help.
 		default:
 			call.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}

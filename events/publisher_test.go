@@ -382,3 +382,32 @@ func TestNeverStarted(t *testing.T) {
 		t.Errorf("the bridge starts after Close: %v", err)
 	}
 }
+
+// TestUnpublishable gives the hub's user no right to publish on one channel: nothing may be logged then, by the publisher
+// or by a bridge, which tries again and again.
+func TestUnpublishable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	admin := server.Client()
+	cfg := config(t)
+	if err := admin.Do(t.Context(), "ACL", "SETUSER", "hub", "on", ">secret", "~*", "+@all", "resetchannels",
+		"&"+cfg.Prefix+":global").Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "hub", Password: "secret", MaxRetries: -1, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	publisher := newPublisher(t, rdb, cfg)
+	if _, err := publisher.Publish(t.Context(), events.Message{Channel: channel(t, "user:1"), Type: "a"}); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("publishing without the right to gives %v", err)
+	}
+	if n := admin.XLen(t.Context(), cfg.Prefix+":log:{"+cfg.Prefix+":user:1}").Val(); n != 0 {
+		t.Errorf("%d events were logged that were not published", n)
+	}
+	publish(t, publisher, events.Message{Channel: events.Global(), Type: "a"})
+	if err := admin.Set(t.Context(), cfg.Prefix+":log:{"+cfg.Prefix+":user:2}", "not a stream", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := publisher.Publish(t.Context(), events.Message{Channel: channel(t, "user:2"), Type: "a"}); err == nil || errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("a log that is no stream gives %v", err)
+	}
+}
