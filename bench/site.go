@@ -45,7 +45,7 @@ func newSite(ctx context.Context) (*site, error) {
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("building the hub, from the top folder of the project: %w", err)
 	}
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,19 +60,19 @@ func (s *site) hubBinary() string { return filepath.Join(s.dir, "connecthub") }
 
 // hub starts the hub as users run it, with more settings if given.
 func (s *site) hub(ctx context.Context, more ...string) (*process, error) {
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
 	args := append([]string{"serve", "--http-addr", addr, "--redis-url", s.redisURL}, more...)
 	cmd := exec.CommandContext(ctx, s.hubBinary(), args...) //nolint:gosec // G204: our own program.
-	cmd.Dir = s.dir // No .env is read.
+	cmd.Dir = s.dir                                         // No .env is read.
 	return start(ctx, addr, cmd)
 }
 
 // role starts this program as a server for comparison.
 func (s *site) role(ctx context.Context, role string) (*process, error) {
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,8 @@ func (p *process) residentKB() (int, error) {
 	return 0, errors.New("no VmRSS")
 }
 
-func freeAddr() (string, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func freeAddr(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
