@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -70,7 +71,8 @@ func (s *Server) publish(c echo.Context, ch events.Channel, idempotencyKey strin
 		}
 	}
 	m.IdempotencyKey = idempotencyKey
-	receipt, err := s.deps.Publisher.Publish(c.Request().Context(), m)
+	// A caller who closes its side of the connection early may still read the answer; the publisher does not wait long.
+	receipt, err := s.deps.Publisher.Publish(context.WithoutCancel(c.Request().Context()), m)
 	if err != nil {
 		return err
 	}

@@ -161,9 +161,6 @@ func (s *Server) handleError(err error, c echo.Context) {
 		return
 	}
 	p := problemOf(err)
-	if p.code == codeInternal {
-		s.log.Error("a request failed", zap.String("request_id", requestID(c)), zap.String("route", c.Path()), zap.Error(err))
-	}
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "application/problem+json")
 	if p.retryAfter > 0 {

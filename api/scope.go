@@ -44,6 +44,8 @@ func parseScope(s string) (scope, error) {
 	switch what {
 	case "*":
 		return sc, nil
+	case "user", "service": // As types they would be well formed, but hardly meant.
+		return scope{}, fmt.Errorf("%w; for all of them write %s:*", bad, s)
 	case "user:*":
 		sc.anyOf = events.ScopeUser
 		return sc, nil

@@ -241,21 +241,25 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				s.log.Error("a handler panicked", zap.String("request_id", id), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
 				err = errors.New("api: a handler panicked")
 			}
+			failure := err
 			if err != nil {
 				s.handleError(err, c)
 				err = nil
 			}
-			s.logRequest(c, id, start)
+			s.logRequest(c, id, start, failure)
 		}()
 		return next(c)
 	}
 }
 
-func (s *Server) logRequest(c echo.Context, id string, start time.Time) {
+// logRequest says what became of a request, and why, if that is not the caller's doing.
+func (s *Server) logRequest(c echo.Context, id string, start time.Time, failure error) {
 	status := c.Response().Status
 	level := zapcore.DebugLevel
 	switch {
-	case status >= http.StatusInternalServerError:
+	case status == http.StatusInternalServerError:
+		level = zapcore.ErrorLevel
+	case status > http.StatusInternalServerError:
 		level = zapcore.WarnLevel
 	case status >= http.StatusBadRequest:
 		level = zapcore.InfoLevel
@@ -270,6 +274,9 @@ func (s *Server) logRequest(c echo.Context, id string, start time.Time) {
 	}
 	if key := keyOf(c); key != nil {
 		fields = append(fields, zap.String("key", key.ID))
+	}
+	if level >= zapcore.WarnLevel {
+		fields = append(fields, zap.Error(failure))
 	}
 	entry.Write(fields...)
 }

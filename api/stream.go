@@ -6,10 +6,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
 
 	"github.com/connectbot-hub/connecthub/events"
 )
@@ -64,10 +66,11 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(c.Request().Context()))
 		s.streaming.Go(func() {
 			defer cancel()
+			defer s.survive()
 			s.taken.add(conn)
 			defer s.taken.remove(conn)
+			defer func() { _ = conn.Close() }() // It ends the watch; an error would be of a connection that is gone anyway.
 			s.run(ctx, w)
-			_ = conn.Close() // It ends the watch; an error would be of a connection that is gone anyway.
 		})
 		s.streaming.Go(func() {
 			defer cancel()
@@ -79,6 +82,13 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 	w.send = respondWith(c.Response().Writer, s.cfg.StreamWriteTimeout)
 	s.run(c.Request().Context(), w)
 	return nil
+}
+
+// survive keeps a panic in one stream, which would be a mistake of ours, from ending the others. The connection is closed.
+func (s *Server) survive() {
+	if r := recover(); r != nil {
+		s.log.Error("a stream panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+	}
 }
 
 // streamParams reads what the caller asks for.

@@ -219,7 +219,7 @@ func (s *Stream) begin(ctx context.Context, from Cursor) error {
 		if known {
 			s.fallBehind(i, 0)
 			s.poke()
-			if !offset.IsZero() {
+			if !offset.IsZero() && !offset.isMoment() {
 				continue
 			}
 		}
@@ -234,8 +234,12 @@ func (s *Stream) begin(ctx context.Context, from Cursor) error {
 	}
 	for i, end := range ends {
 		at := &s.positions[places[i]]
-		if _, known := from.position(at.channel); !known || end.isMoment() {
+		_, known := from.position(at.channel)
+		switch {
+		case !known, at.offset.IsZero() && end.isMoment():
 			at.offset = end // "earliest" on a channel without a log also starts now.
+		case at.offset.Compare(end) > 0:
+			at.offset = end // A moment that has not come yet, perhaps only by the Redis server's clock.
 		}
 	}
 	return nil

@@ -127,7 +127,7 @@ func DecodeMessage(body []byte) (Message, error) {
 			return Message{}, fail(err)
 		}
 		if problem := m.set(field, value); problem != "" {
-			fields = append(fields, FieldError{printable(field), problem})
+			fields = append(fields, FieldError{cmp.Or(printable(field), "(empty)"), problem})
 		}
 	}
 	if _, err := dec.ReadToken(); err != nil {
@@ -179,7 +179,7 @@ func (m *Message) set(field string, value jsontext.Value) (problem string) {
 	}
 	if field == "timestamp" {
 		at, err := ParseTimestamp(*text)
-		if err != nil {
+		if err != nil || at.IsZero() { // The zero time is what some languages have for none.
 			return "must be RFC 3339, such as 2026-11-21T19:11:26.325925Z"
 		}
 		m.Timestamp = at

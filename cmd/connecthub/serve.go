@@ -174,7 +174,10 @@ func (c *serveCommand) logger(a *app) (*zap.Logger, error) {
 	if c.LogFormat == "console" {
 		encoder = zapcore.NewConsoleEncoder(format)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(a.stderr)), level)), nil
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(a.stderr)), level)
+	// The same message is written 100 times a second at most, and then every hundredth time: an outage under load must
+	// not fill the disk.
+	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100)), nil
 }
 
 // hub is everything that runs, in the order in which it was made.
