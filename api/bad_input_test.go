@@ -56,7 +56,7 @@ func TestBadEvents(t *testing.T) {
 		{"type twice", `{"type":"tick","type":"` + secret + `"}`, 422, "invalid_fields", []string{"type"}},
 		{"type twice, once escaped", `{"type":"tick","typ\u0065":"tock"}`, 422, "invalid_fields", []string{"type"}},
 		{"key of data twice", `{"type":"tick","data":{"users":[{"a":"` + secret + `","a":2}]}}`, 422, "invalid_fields", []string{"data/users/0/a"}},
-		{"empty name", `{"type":"tick","":"` + secret + `"}`, 422, "invalid_fields", []string{""}},
+		{"empty name", `{"type":"tick","":"` + secret + `"}`, 422, "invalid_fields", []string{"(empty)"}},
 
 		{"65 levels", `{"type":"tick","data":` + nested(65) + `}`, 422, "invalid_fields", []string{"data"}},
 		{"65 levels of objects", `{"type":"tick","data":` + strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65) + `}`, 422, "invalid_fields", []string{"data"}},

@@ -1,8 +1,11 @@
 package api_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -246,5 +249,28 @@ func TestPublishOddRequests(t *testing.T) {
 	}
 	if n := h.logLength(t, "user:1"); n != 11 {
 		t.Errorf("the log has %d events, want 11", n)
+	}
+}
+
+// TestHalfClosed sends a whole request and closes its side of the connection, as some old clients do: the receipt comes.
+func TestHalfClosed(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, options{})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	body := `{"type":"a"}`
+	_, err = fmt.Fprintf(conn, "POST /v1/events/global HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	status, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || !strings.Contains(status, "201") {
+		t.Errorf("the answer is %q, %v", status, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -382,5 +383,26 @@ func TestClosedFanout(t *testing.T) {
 	fanout.Close()
 	if _, err := fanout.Follow(t.Context(), events.Cursor{}, events.Pattern{}, events.Global()); !errors.Is(err, events.ErrClosed) {
 		t.Errorf("Follow after Close: %v", err)
+	}
+}
+
+// TestMomentToCome follows from a moment that lies ahead, as one by a clock that is ahead of the server's does: that
+// means now, with a log and without.
+func TestMomentToCome(t *testing.T) {
+	t.Parallel()
+	server := redistest.Shared(t)
+	cfg := config(t)
+	publisher := newPublisher(t, server.Client(), cfg)
+	fanout := newFanout(t, server.Client(), cfg)
+	for _, want := range []string{"1", "2"} {
+		s, err := fanout.Follow(t.Context(), events.Since(time.Now().Add(time.Hour)), events.Pattern{}, events.Global())
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, publisher, events.Message{Channel: events.Global(), Type: "n", Data: []byte(want)})
+		if ev := nextEvent(t, s); string(ev.Data) != want {
+			t.Errorf("got %s, want %s", ev.Data, want)
+		}
+		s.Close()
 	}
 }

@@ -89,7 +89,7 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		`{"type":"x","offset":"1-0"}`:                       "offset",
 		`{"type":"x","channel":"global"}`:                   "channel",
 		`{"Type":"x"}`:                                      "Type type",
-		`{"type":"x","":1}`:                                 "",
+		`{"type":"x","":1}`:                                 "(empty)",
 		`{"type":"x","a\nb":1}`:                             "a?b",
 		`{"type":"x","` + long + `":1}`:                     strings.Repeat("ж", 64) + "…",
 		`{"type":"x","type":"y"}`:                           "type",
