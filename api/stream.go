@@ -158,7 +158,7 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 			return
 		case err != nil:
 			return
-		case sent:
+		case sent && !s.isDraining() && ctx.Err() == nil:
 			continue
 		}
 		select {
@@ -251,7 +251,10 @@ func (w *streamWriter) sendReady(ctx context.Context) (bool, error) {
 		}
 		return buf
 	})
-	return true, errors.Join(err, ended)
+	if err != nil {
+		return true, err // A frame may have been cut: nothing may follow it.
+	}
+	return true, ended
 }
 
 func (w *streamWriter) appendDelivery(buf []byte, d events.Delivery) []byte {

@@ -26,7 +26,9 @@ func takeConnection(c echo.Context) (net.Conn, error) {
 	_ = header.Write(head) // A buffer does not fail.
 	head.WriteString("\r\n")
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = conn.Write(head.Bytes()) // The first frame will find out.
+	if _, err := conn.Write(head.Bytes()); err != nil {
+		_ = conn.Close() // The first frame will find out; nothing may follow a cut head.
+	}
 	return conn, nil
 }
 

@@ -176,8 +176,7 @@ func openStream(ctx context.Context, addr, channel string) (net.Conn, error) {
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200")) {
 		return nil, errors.New("no stream: " + string(head))
 	}
-	_, err = conn.Read(make([]byte, 2)) // The end of the chunk.
-	return conn, err
+	return conn, nil
 }
 
 // read counts events: each has one line that begins with "data: ".
