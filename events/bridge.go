@@ -145,21 +145,6 @@ func (b *Bridge) session(ctx context.Context, up func()) error {
 	}
 }
 
-func keepPinging(ctx context.Context, ps *redis.PubSub) {
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ping.C:
-			if ps.Ping(ctx) != nil {
-				return
-			}
-		}
-	}
-}
-
 // hear looks at one message and queues it when a hub should take it up.
 func (b *Bridge) hear(ctx context.Context, name, payload string) {
 	if _, ours := trailingOffset(payload); ours {

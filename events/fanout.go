@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/zap"
 )
 
 // Fanout gives the events of Redis channels to any number of streams. It keeps one subscription per channel, whatever
@@ -317,13 +316,6 @@ func (f *Fanout) session(ctx context.Context, up func()) error {
 	}
 }
 
-const (
-	// pingEvery is how often a subscribed connection is asked for a sign of life.
-	pingEvery = time.Second
-	// silence is how long it may say nothing before it counts as broken.
-	silence = 3 * time.Second
-)
-
 // resubscribe makes every followed channel await a new subscription and returns their names.
 func (f *Fanout) resubscribe() []string {
 	f.mu.Lock()
@@ -432,33 +424,6 @@ func (f *Fanout) deliver(name, payload string) {
 	}
 	for s, index := range fd.listeners {
 		s.push(index, record)
-	}
-}
-
-// keepConnected runs session after session until ctx ends, waiting a little longer after each failure. A session
-// calls up once it is connected.
-func keepConnected(ctx context.Context, logger *zap.Logger, what string, session func(context.Context, func()) error) {
-	const shortest, longest = 50 * time.Millisecond, 500 * time.Millisecond
-	wait, told := shortest, false
-	for ctx.Err() == nil {
-		err := session(ctx, func() {
-			if told {
-				logger.Info("Redis " + what + " is back")
-			}
-			wait, told = shortest, false
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		if !told {
-			logger.Warn("Redis "+what+" lost, trying again", zap.Error(err))
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, longest)
 	}
 }
 

@@ -30,4 +30,5 @@ if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
 fi
 
 (cd test/clients && npm ci --no-audit --no-fund && npm run lint)
-go test -race -tags clients ${without:+-skip "$without"} ./test/clients/...
+# The tests build the hub themselves, which the test cache does not see.
+go test -race -count=1 -tags clients ${without:+-skip "$without"} ./test/clients/...
