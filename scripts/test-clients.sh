@@ -31,4 +31,4 @@ fi
 
 (cd test/clients && npm ci --no-audit --no-fund && npm run lint)
 # The tests build the hub themselves, which the test cache does not see.
-go test -race -count=1 -tags clients ${without:+-skip "$without"} ./test/clients/...
+go test -race -count=1 -tags clients ${without:+-skip "$without"} ./test/clients/... ./internal/djangocache
