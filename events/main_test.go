@@ -8,15 +8,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
-	// go-redis knocks once a second at a server that refused, and only then sees that its client was closed.
-	os.Exit(redistest.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")))
+	os.Exit(redistest.Main(m))
 }
 
 // soon bounds what should come about at once, on a machine that is busy with other tests.
