@@ -18,6 +18,14 @@ import (
 // unix://[user[:password]@]/path/to/socket[?db=database]. It does no I/O. The errors it returns say what is wrong with
 // the URL and repeat nothing of it, which may hold a password. The caller closes the client.
 func Open(rawURL string) (*redis.Client, error) {
+	opt, err := options(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewClient(opt), nil
+}
+
+func options(rawURL string) (*redis.Options, error) {
 	opt, err := parse(rawURL)
 	if err != nil {
 		return nil, err
@@ -33,7 +41,7 @@ func Open(rawURL string) (*redis.Client, error) {
 	opt.Protocol = 2
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return redis.NewClient(opt), nil
+	return opt, nil
 }
 
 // CheckURL returns the error that Open would.
