@@ -19,6 +19,14 @@ func open(route string) bool {
 	return false
 }
 
+// scopeFor returns the scope that a route asks of every key, "" if what the key may do there depends on more than the route.
+func scopeFor(route string) string {
+	if strings.HasPrefix(route, "/v1/menus") {
+		return "menus"
+	}
+	return ""
+}
+
 const keyInContext = "key"
 
 // authenticate finds out whose request it is. With no keys configured everybody on this machine may do everything.
@@ -46,6 +54,9 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			return unauthorized("The token is not known.")
 		}
 		c.Set(keyInContext, key)
+		if part := scopeFor(c.Path()); part != "" && !key.mayUse(part) {
+			return forbidden("The key lacks the scope " + part + ".")
+		}
 		return next(c)
 	}
 }

@@ -208,7 +208,7 @@ func TestEveryRoute(t *testing.T) {
 			if open != needsNone[name] {
 				t.Errorf("%s: the contract says open %t", name, open)
 			}
-			a := h.call(t, method, strings.NewReplacer("{user_id}", "1", "{service}", "matching").Replace(path), "")
+			a := h.call(t, method, strings.NewReplacer("{user_id}", "1", "{service}", "matching", "{menu_type}", "main").Replace(path), "")
 			switch {
 			case open && a.status != http.StatusOK:
 				t.Errorf("%s without a key: %d %s", name, a.status, a.body)

@@ -165,7 +165,8 @@ func TestUnmatched(t *testing.T) {
 		"/", "/v1", "/v1/", "/v2/events", "/v1/event", "/v1/events/", "/v1/events/users", "/v1/events/users/",
 		"/v1/events/users/1/", "/v1/events/users/1/2", "/v1/events/users/%31/2", "/v1/events/services/a/",
 		"/v1/events/services", "/v1/streams", "/health/", "/health/x", "/metrics", "/docs/", "/favicon.ico", "/v1/events%2Ftypes",
-		"/../etc/passwd", "/%00",
+		"/../etc/passwd", "/%00", "/v1/menu", "/v1/menus/", "/v1/menus/1/", "/v1/menus/1/main/", "/v1/menus/1/main/x",
+		"/v1/menus/1/main/refresh/", "/v1/menus/callbacks/a/b", "/v1/menus/dead-writes/1-0/x",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			p := h.call(t, method, path, "{}").problem(t, 404, "not_found")
@@ -178,6 +179,10 @@ func TestUnmatched(t *testing.T) {
 		"/v1/events/users/1": {"POST"}, "/v1/events/global": {"POST"}, "/v1/events/services/a": {"POST"}, "/v1/events": {"GET"},
 		"/v1/events/types": {"GET"}, "/v1/stream": {"GET"}, "/health": {"GET"}, "/health/live": {"GET"}, "/health/ready": {"GET"},
 		"/stats": {"GET"}, "/openapi.yaml": {"GET"}, "/docs": {"GET"},
+		"/v1/menus": {"GET"}, "/v1/menus/1": {"DELETE"}, "/v1/menus/1/main": {"GET", "POST", "PUT", "DELETE"},
+		"/v1/menus/1/main/refresh": {"POST"}, "/v1/menus/warm": {"POST"}, "/v1/menus/invalidate": {"POST"},
+		"/v1/menus/definitions": {"GET"}, "/v1/menus/dead-writes": {"GET"}, "/v1/menus/callbacks/cb:x": {"GET"},
+		"/v1/menus/dead-writes/1-0/retry": {"POST"},
 	} {
 		for _, method := range []string{"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "PROPFIND"} {
 			if slices.Contains(methods, method) {

@@ -37,7 +37,7 @@ func (h *hub) try(tb testing.TB, method, path string, body io.Reader, headers ..
 	if err != nil {
 		return answer{}, err
 	}
-	if method == http.MethodPost {
+	if method == http.MethodPost || method == http.MethodPut {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	setHeaders(req, headers)

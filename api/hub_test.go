@@ -20,6 +20,7 @@ import (
 	"github.com/connectbot-hub/connecthub/internal/contracttest"
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
+	"github.com/connectbot-hub/connecthub/menucache"
 )
 
 func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
@@ -38,7 +39,9 @@ type options struct {
 	redis *redistest.Server
 	// events gets a prefix of the test's own when it names none.
 	events events.Config
-	api    api.Config
+	// menus is used with the prefix of events.
+	menus menucache.Config
+	api   api.Config
 	// wrap puts something in front of the publisher.
 	wrap func(publisher) publisher
 	// probe is one more health check.
@@ -75,7 +78,7 @@ func startHub(tb testing.TB, o options) *hub {
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	logger := zap.New(core)
-	o.events.Logger, o.api.Logger = logger, logger
+	o.events.Logger, o.menus.Logger, o.api.Logger = logger, logger, logger
 	h := &hub{redis: o.redis, prefix: o.events.Prefix, logs: logs}
 	deps := h.wire(tb, o)
 	h.server = api.New(deps, o.api)
@@ -105,6 +108,12 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	must(err)
 	bridge, err := events.NewBridge(rdb, o.events)
 	must(err)
+	o.menus.Redis, o.menus.RedisURL, o.menus.Prefix = rdb, o.redis.URL(), o.events.Prefix
+	if o.menus.Announce == nil {
+		o.menus.Announce = announce(pub)
+	}
+	menus, err := menucache.New(o.menus)
+	must(err)
 	checker := health.NewChecker(time.Second)
 	checker.Add("redis", "datastore", func(ctx context.Context) error { return rdb.Ping(ctx).Err() })
 	checker.Add("subscription", "component", fanout.Check)
@@ -118,14 +127,16 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	tb.Cleanup(fanout.Close)
 	must(bridge.Start(tb.Context()))
 	tb.Cleanup(bridge.Close)
+	must(menus.Start(tb.Context()))
+	tb.Cleanup(menus.Close)
 	redistest.Eventually(tb, soon, "the hub is connected", func() bool { return fanout.Connected() && bridge.Connected() })
 
-	deps := api.Deps{Publisher: pub, Log: log, Fanout: fanout, Health: checker, Ready: checker}
+	deps := api.Deps{Publisher: pub, Log: log, Fanout: fanout, Menus: menus, Health: checker, Ready: checker}
 	if o.wrap != nil {
 		deps.Publisher = o.wrap(pub)
 	}
 	deps.Stats = func() api.Stats {
-		p, f, b := pub.Stats(), fanout.Stats(), bridge.Stats()
+		p, f, b, m := pub.Stats(), fanout.Stats(), bridge.Stats(), menus.Stats()
 		return api.Stats{
 			Since: "2026-11-21T06:00:00Z",
 			Events: map[string]int64{
@@ -136,9 +147,28 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 				"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
 				"cut_slow": f.Slow, "gaps": f.Gaps,
 			},
+			Caches: map[string]map[string]float64{"menus": {
+				"hits": float64(m.LocalHits + m.RemoteHits), "local_hits": float64(m.LocalHits), "misses": float64(m.Misses),
+				"hit_ratio": m.HitRatio(),
+			}},
 		}
 	}
 	return deps
+}
+
+// announce publishes that menus were cleared.
+func announce(pub publisher) func(context.Context, int64, []byte) error {
+	return func(ctx context.Context, userID int64, data []byte) error {
+		m := events.Message{Channel: events.Global(), Type: "system.cache_cleared", Source: "connecthub", Data: data}
+		if userID != 0 {
+			var err error
+			if m.Channel, err = events.User(userID); err != nil {
+				return err
+			}
+		}
+		_, err := pub.Publish(ctx, m)
+		return err
+	}
 }
 
 // serve listens, and shuts the server down when the test ends, unless stop did before.

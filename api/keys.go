@@ -181,3 +181,8 @@ func (k *Key) mayPublish(ch events.Channel, eventType string) bool {
 func (k *Key) maySubscribe(ch events.Channel) bool {
 	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allows("subscribe", ch, "") })
 }
+
+// mayUse reports whether the key allows all of a part of the API: menus, temp, match or admin.
+func (k *Key) mayUse(part string) bool {
+	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allows(part, events.Channel{}, "") })
+}

@@ -33,6 +33,21 @@ func (e ChannelKind) Valid() bool {
 	}
 }
 
+// Defines values for DeadWriteQueuedStatus.
+const (
+	DeadWriteQueuedStatusQueued DeadWriteQueuedStatus = "queued"
+)
+
+// Valid indicates whether the value is a known member of the DeadWriteQueuedStatus enum.
+func (e DeadWriteQueuedStatus) Valid() bool {
+	switch e {
+	case DeadWriteQueuedStatusQueued:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	HealthStatusFail HealthStatus = "fail"
@@ -48,6 +63,42 @@ func (e HealthStatus) Valid() bool {
 	case HealthStatusPass:
 		return true
 	case HealthStatusWarn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InvalidateRequestAll.
+const (
+	InvalidateRequestAllTrue InvalidateRequestAll = true
+)
+
+// Valid indicates whether the value is a known member of the InvalidateRequestAll enum.
+func (e InvalidateRequestAll) Valid() bool {
+	switch e {
+	case InvalidateRequestAllTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MenuWrittenStatus.
+const (
+	MenuWrittenStatusCached MenuWrittenStatus = "cached"
+	MenuWrittenStatusQueued MenuWrittenStatus = "queued"
+	MenuWrittenStatusStored MenuWrittenStatus = "stored"
+)
+
+// Valid indicates whether the value is a known member of the MenuWrittenStatus enum.
+func (e MenuWrittenStatus) Valid() bool {
+	switch e {
+	case MenuWrittenStatusCached:
+		return true
+	case MenuWrittenStatusQueued:
+		return true
+	case MenuWrittenStatusStored:
 		return true
 	default:
 		return false
@@ -71,6 +122,46 @@ func (e ReceiptStatus) Valid() bool {
 
 // ChannelKind Whom a channel is for.
 type ChannelKind string
+
+// DeadWrite A write that the menu source did not take.
+type DeadWrite struct {
+	// At When it was given up, in UTC with microseconds.
+	At string `json:"at"`
+
+	// Attempts How often it was sent.
+	Attempts int `json:"attempts"`
+
+	// ID Names the write.
+	ID string `json:"id"`
+
+	// MenuType Its type.
+	MenuType string `json:"menu_type"`
+
+	// Problem Why it was given up.
+	Problem string `json:"problem"`
+
+	// UserID Whose menu it is.
+	UserID int64 `json:"user_id"`
+}
+
+// DeadWriteList A page of the writes that were given up.
+type DeadWriteList struct {
+	// DeadWrites The writes, oldest first.
+	DeadWrites []DeadWrite `json:"dead_writes"`
+
+	// NextCursor Pass it as `cursor` for the next page. Null when there are no more.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// DeadWriteQueued A write that is sent again.
+type DeadWriteQueued struct {
+	// ID The write that was named.
+	ID     string                `json:"id"`
+	Status DeadWriteQueuedStatus `json:"status"`
+}
+
+// DeadWriteQueuedStatus defines model for DeadWriteQueued.Status.
+type DeadWriteQueuedStatus string
 
 // Event An event as readers get it. Fields may be added to it; leave alone those you do not know.
 type Event struct {
@@ -233,6 +324,228 @@ type HealthCheck struct {
 // HealthStatus `pass` works, `warn` works but wants attention, `fail` does not work.
 type HealthStatus string
 
+// InlineKeyboardButton A button under a message.
+type InlineKeyboardButton struct {
+	// CallbackData The option's action, or an id that begins with `cb:`, to look it up under `/v1/menus/callbacks`, when it is longer
+	// than the 64 bytes that Telegram takes.
+	CallbackData string `json:"callback_data"`
+
+	// Text The option's label.
+	Text string `json:"text"`
+}
+
+// InlineKeyboardMarkup Buttons under a message, as Telegram's Bot API has them.
+type InlineKeyboardMarkup struct {
+	// InlineKeyboard The rows of buttons.
+	InlineKeyboard [][]InlineKeyboardButton `json:"inline_keyboard"`
+}
+
+// InvalidateRequest Which menus are out of date. Give exactly one of its members.
+type InvalidateRequest struct {
+	// All All menus.
+	All InvalidateRequestAll `json:"all,omitempty"`
+
+	// Role The menus of this role.
+	Role string `json:"role,omitempty"`
+
+	// Type The menus of this type.
+	Type string `json:"type,omitempty"`
+}
+
+// InvalidateRequestAll All menus.
+type InvalidateRequestAll bool
+
+// KeyboardButton A button in the place of the keyboard.
+type KeyboardButton struct {
+	// Text The option's label, which is also what the user sends by pressing it.
+	Text string `json:"text"`
+}
+
+// Menu A menu as the Django bot keeps it. One that is set may have more members, which are kept, but nothing that Telegram
+// would not take as an inline keyboard: at most 100 options, none of whose labels and actions is blank.
+type Menu struct {
+	// Options The options, in the order in which they are shown. No two have the same `key`. Absent when there are none.
+	Options []MenuOption `json:"options,omitempty"`
+
+	// Role The role it is for, where the menu depends on it.
+	//
+	// Examples: user
+	Role string `json:"role,omitempty"`
+
+	// Type The menu type.
+	//
+	// Examples: main
+	Type string `json:"type,omitempty"`
+
+	// UserID Whose menu it is.
+	//
+	// Examples: 123
+	UserID int64 `json:"user_id,omitempty"`
+}
+
+// MenuCallback A short callback and what it stands for.
+type MenuCallback struct {
+	// CallbackData The option's action, in full.
+	CallbackData string `json:"callback_data"`
+
+	// ID The `callback_data` of the button.
+	ID string `json:"id"`
+}
+
+// MenuDefinition One type of menu.
+type MenuDefinition struct {
+	// Columns How many buttons stand in a row, where `rows` does not say otherwise.
+	Columns int `json:"columns"`
+
+	// Options The options, in their order.
+	Options []MenuOptionDefinition `json:"options"`
+
+	// Roles All roles that may have the menu. Absent when every role may.
+	Roles []string `json:"roles,omitempty"`
+
+	// Rows Rows of buttons, by the `key` of their options. What is left out follows in columns.
+	Rows [][]string `json:"rows,omitempty"`
+
+	// Type The menu type.
+	Type string `json:"type"`
+}
+
+// MenuDefinitions What this hub builds menus from.
+type MenuDefinitions struct {
+	// Badges The names of counts that options show behind their labels.
+	Badges []string `json:"badges"`
+
+	// DefaultLanguage The language of who names none. Every option has a label in it.
+	DefaultLanguage string `json:"default_language"`
+
+	// Formats What `format` may be.
+	Formats []string `json:"formats"`
+
+	// Languages All languages, the default first.
+	Languages []string `json:"languages"`
+
+	// Menus The menus, by type.
+	Menus []MenuDefinition `json:"menus"`
+
+	// Roles All roles, the default first.
+	Roles []string `json:"roles"`
+
+	// Version The same for definitions that say the same, and another for all others.
+	Version string `json:"version"`
+}
+
+// MenuOption One option of a menu, a button in Telegram.
+type MenuOption struct {
+	// Action What the bot does when the option is chosen.
+	//
+	// Examples: show_activities
+	Action string `json:"action"`
+
+	// Key Names the option in its menu.
+	//
+	// Examples: activities
+	Key string `json:"key"`
+
+	// Label What the user reads, with the count of its badge if there is one.
+	//
+	// Examples: 🎯 Мои активности (3)
+	Label string `json:"label"`
+}
+
+// MenuOptionDefinition One option of a type of menu.
+type MenuOptionDefinition struct {
+	// Action What the bot does when the option is chosen.
+	Action string `json:"action"`
+
+	// Badge The count shown behind the label. Absent when there is none.
+	Badge string `json:"badge,omitempty"`
+
+	// Key Names the option in its menu.
+	Key string `json:"key"`
+
+	// Labels What the user reads, by language. A language that is missing shows the label of the default one.
+	Labels map[string]string `json:"labels"`
+
+	// Roles All roles that see the option. Absent when all see it that may have the menu.
+	Roles []string `json:"roles,omitempty"`
+}
+
+// MenuRequest How to show a menu.
+type MenuRequest struct {
+	// Badges Counts to show behind labels, by badge or by `key` of an option, at most 64; 0 shows nothing.
+	Badges map[string]int `json:"badges,omitempty"`
+
+	// Format As the parameter of `GET`.
+	Format string `json:"format,omitempty"`
+
+	// Lang As the parameter of `GET`.
+	Lang string `json:"lang,omitempty"`
+
+	// Role As the parameter of `GET`.
+	Role string `json:"role,omitempty"`
+}
+
+// MenuUser A user who has menus in the cache.
+type MenuUser struct {
+	// ExpiresIn The seconds after which the cache has none of the user's menus any more. It may have none earlier, after the time of a
+	// menu was shortened.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// UserID The user's id.
+	UserID int64 `json:"user_id"`
+}
+
+// MenuUserList A page of the users who have menus in the cache.
+type MenuUserList struct {
+	// NextCursor Pass it as `cursor` for the next page. Null when there are no more.
+	NextCursor *string    `json:"next_cursor"`
+	Users      []MenuUser `json:"users"`
+}
+
+// MenuWritten What became of a menu.
+type MenuWritten struct {
+	// ExpiresIn The seconds for which the cache keeps it.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// MenuType Its type.
+	MenuType string `json:"menu_type"`
+
+	// Status `cached` is in the cache, `stored` is in the menu source too, `queued` is in the cache and on its way to the menu
+	// source.
+	Status MenuWrittenStatus `json:"status"`
+
+	// UserID Whose menu it is.
+	UserID int64 `json:"user_id"`
+}
+
+// MenuWrittenStatus `cached` is in the cache, `stored` is in the menu source too, `queued` is in the cache and on its way to the menu
+// source.
+type MenuWrittenStatus string
+
+// MenusCleared What was cleared.
+type MenusCleared struct {
+	// Cleared How many menus were in the cache.
+	Cleared int `json:"cleared"`
+}
+
+// MenusInvalidated What is out of date.
+type MenusInvalidated struct {
+	// Invalidated `role:` or `type:` and its name, or `all`.
+	Invalidated string `json:"invalidated"`
+}
+
+// MenusWarmed What became of the menus.
+type MenusWarmed struct {
+	// Built Menus that were not in the cache, and now are.
+	Built int `json:"built"`
+
+	// Cached Menus that were there already.
+	Cached int `json:"cached"`
+
+	// Failed Menus that could not be made or cached.
+	Failed int `json:"failed"`
+}
+
 // Offset The event's place in the log of its channel: milliseconds, a hyphen, a sequence number. Later events of a channel
 // have higher offsets. Offsets of different channels do not compare.
 //
@@ -308,8 +621,21 @@ type Receipt struct {
 // ReceiptStatus What became of the event.
 type ReceiptStatus string
 
+// ReplyKeyboardMarkup Buttons in the place of the keyboard, as Telegram's Bot API has them.
+type ReplyKeyboardMarkup struct {
+	// Keyboard The rows of buttons.
+	Keyboard [][]KeyboardButton `json:"keyboard"`
+
+	// ResizeKeyboard Always true, so that the keyboard is only as high as its buttons need.
+	ResizeKeyboard bool `json:"resize_keyboard"`
+}
+
 // Stats What this hub has done since it started.
 type Stats struct {
+	// Caches Counters of each cache by name, such as `menus`. `hit_ratio` is the part of the lookups that the cache answered, 0 to
+	// 1; all others are whole numbers.
+	Caches map[string]map[string]float64 `json:"caches"`
+
 	// Events Counters of events by name.
 	Events map[string]int64 `json:"events"`
 
@@ -320,8 +646,44 @@ type Stats struct {
 	Streams map[string]int64 `json:"streams"`
 }
 
+// WarmRequest Which menus to cache. Give either `users` or `top`.
+type WarmRequest struct {
+	// Lang The language of `users`. Without it the first of the definitions.
+	Lang string `json:"lang,omitempty"`
+
+	// Role The role of `users`. Without it the first of the definitions.
+	Role string `json:"role,omitempty"`
+
+	// Top How many of the menus most asked for to cache.
+	Top int `json:"top,omitempty"`
+
+	// Types The menu types for each of `users`. Without it `main`.
+	Types []string `json:"types,omitempty"`
+
+	// Users The users. With `types` they make at most 10000 menus.
+	Users []int64 `json:"users,omitempty"`
+}
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// MenuTTL defines model for MenuTTL.
+type MenuTTL = string
+
+// MenuType defines model for MenuType.
+type MenuType = string
+
+// MenuUserID defines model for MenuUserID.
+type MenuUserID = string
+
+// CallbackNotFound What went wrong, after RFC 9457.
+type CallbackNotFound = Problem
+
+// ClearedMenus What was cleared.
+type ClearedMenus = MenusCleared
+
+// DeadWriteNotFound What went wrong, after RFC 9457.
+type DeadWriteNotFound = Problem
 
 // Forbidden What went wrong, after RFC 9457.
 type Forbidden = Problem
@@ -332,17 +694,38 @@ type Healthy = Health
 // InternalError What went wrong, after RFC 9457.
 type InternalError = Problem
 
+// InvalidMenu What went wrong, after RFC 9457.
+type InvalidMenu = Problem
+
+// InvalidMenuRequest What went wrong, after RFC 9457.
+type InvalidMenuRequest = Problem
+
 // InvalidParameters What went wrong, after RFC 9457.
 type InvalidParameters = Problem
 
 // MalformedJSON What went wrong, after RFC 9457.
 type MalformedJSON = Problem
 
+// MenuForbidden What went wrong, after RFC 9457.
+type MenuForbidden = Problem
+
+// MenuNotCached What went wrong, after RFC 9457.
+type MenuNotCached = Problem
+
+// MenuSourceRefused What went wrong, after RFC 9457.
+type MenuSourceRefused = Problem
+
+// MenusUnavailable What went wrong, after RFC 9457.
+type MenusUnavailable = Problem
+
 // PayloadTooLarge What went wrong, after RFC 9457.
 type PayloadTooLarge = Problem
 
 // Published Tells where the event went.
 type Published = Receipt
+
+// RenderedMenu defines model for RenderedMenu.
+type RenderedMenu = json.RawMessage
 
 // TooManyStreams What went wrong, after RFC 9457.
 type TooManyStreams = Problem
@@ -406,6 +789,46 @@ type PublishToUserParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListMenuUsersParams defines parameters for ListMenuUsers.
+type ListMenuUsersParams struct {
+	// Limit The most users a page may hold.
+	Limit string `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListDeadWritesParams defines parameters for ListDeadWrites.
+type ListDeadWritesParams struct {
+	// Limit The most writes a page may hold.
+	Limit string `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// PutMenuParams defines parameters for PutMenu.
+type PutMenuParams struct {
+	// TTL How long the cache keeps the menu, in whole seconds. Without it as long as a menu that the hub builds.
+	TTL MenuTTL `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// Role The role the menu is for.
+	Role string `form:"role,omitempty" json:"role,omitempty"`
+
+	// Lang The language the menu is in, alone or with a region, which is ignored.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty"`
+
+	// Write `through` stores the menu in the menu source before it answers, `behind` soon after. Only on a hub that has a
+	// menu source.
+	Write string `form:"write,omitempty" json:"write,omitempty"`
+}
+
+// RefreshMenuParams defines parameters for RefreshMenu.
+type RefreshMenuParams struct {
+	// TTL How long the cache keeps the menu, in whole seconds. Without it as long as a menu that the hub builds.
+	TTL MenuTTL `form:"ttl,omitempty" json:"ttl,omitempty"`
+}
+
 // StreamParams defines parameters for Stream.
 type StreamParams struct {
 	// Channel A channel to follow: `user:{id}`, `global` or `service:{name}`. Repeat it for more.
@@ -435,6 +858,18 @@ type PublishToServiceJSONRequestBody = EventInput
 
 // PublishToUserJSONRequestBody defines body for PublishToUser for application/json ContentType.
 type PublishToUserJSONRequestBody = EventInput
+
+// InvalidateMenusJSONRequestBody defines body for InvalidateMenus for application/json ContentType.
+type InvalidateMenusJSONRequestBody = InvalidateRequest
+
+// WarmMenusJSONRequestBody defines body for WarmMenus for application/json ContentType.
+type WarmMenusJSONRequestBody = WarmRequest
+
+// RenderMenuJSONRequestBody defines body for RenderMenu for application/json ContentType.
+type RenderMenuJSONRequestBody = MenuRequest
+
+// PutMenuJSONRequestBody defines body for PutMenu for application/json ContentType.
+type PutMenuJSONRequestBody = Menu
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -471,6 +906,42 @@ type ServerInterface interface {
 	// PublishToUser Publish to one user
 	// (POST /v1/events/users/{user_id})
 	PublishToUser(ctx echo.Context, userID string, params PublishToUserParams) error
+	// ListMenuUsers List the users with cached menus
+	// (GET /v1/menus)
+	ListMenuUsers(ctx echo.Context, params ListMenuUsersParams) error
+	// GetMenuCallback Look up a short callback
+	// (GET /v1/menus/callbacks/{id})
+	GetMenuCallback(ctx echo.Context, id string) error
+	// ListDeadWrites List the writes that were given up
+	// (GET /v1/menus/dead-writes)
+	ListDeadWrites(ctx echo.Context, params ListDeadWritesParams) error
+	// RetryDeadWrite Send a write again
+	// (POST /v1/menus/dead-writes/{id}/retry)
+	RetryDeadWrite(ctx echo.Context, id string) error
+	// GetMenuDefinitions What menus there are
+	// (GET /v1/menus/definitions)
+	GetMenuDefinitions(ctx echo.Context) error
+	// InvalidateMenus Make menus out of date
+	// (POST /v1/menus/invalidate)
+	InvalidateMenus(ctx echo.Context) error
+	// WarmMenus Fill the cache
+	// (POST /v1/menus/warm)
+	WarmMenus(ctx echo.Context) error
+	// DeleteUserMenus Clear all menus of a user
+	// (DELETE /v1/menus/{user_id})
+	DeleteUserMenus(ctx echo.Context, userID MenuUserID) error
+	// DeleteMenu Clear one menu
+	// (DELETE /v1/menus/{user_id}/{menu_type})
+	DeleteMenu(ctx echo.Context, userID MenuUserID, menuType MenuType) error
+	// RenderMenu Get a menu, with many badges
+	// (POST /v1/menus/{user_id}/{menu_type})
+	RenderMenu(ctx echo.Context, userID MenuUserID, menuType MenuType) error
+	// PutMenu Set a menu
+	// (PUT /v1/menus/{user_id}/{menu_type})
+	PutMenu(ctx echo.Context, userID MenuUserID, menuType MenuType, params PutMenuParams) error
+	// RefreshMenu Keep a menu longer
+	// (POST /v1/menus/{user_id}/{menu_type}/refresh)
+	RefreshMenu(ctx echo.Context, userID MenuUserID, menuType MenuType, params RefreshMenuParams) error
 	// Stream Follow channels
 	// (GET /v1/stream)
 	Stream(ctx echo.Context, params StreamParams) error
@@ -691,6 +1162,266 @@ func (w *ServerInterfaceWrapper) PublishToUser(ctx echo.Context) error {
 	return err
 }
 
+// ListMenuUsers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMenuUsers(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMenuUsersParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMenuUsers(ctx, params)
+	return err
+}
+
+// GetMenuCallback converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMenuCallback(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMenuCallback(ctx, id)
+	return err
+}
+
+// ListDeadWrites converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeadWrites(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeadWritesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeadWrites(ctx, params)
+	return err
+}
+
+// RetryDeadWrite converts echo context to params.
+func (w *ServerInterfaceWrapper) RetryDeadWrite(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RetryDeadWrite(ctx, id)
+	return err
+}
+
+// GetMenuDefinitions converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMenuDefinitions(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMenuDefinitions(ctx)
+	return err
+}
+
+// InvalidateMenus converts echo context to params.
+func (w *ServerInterfaceWrapper) InvalidateMenus(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.InvalidateMenus(ctx)
+	return err
+}
+
+// WarmMenus converts echo context to params.
+func (w *ServerInterfaceWrapper) WarmMenus(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WarmMenus(ctx)
+	return err
+}
+
+// DeleteUserMenus converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteUserMenus(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID MenuUserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteUserMenus(ctx, userID)
+	return err
+}
+
+// DeleteMenu converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteMenu(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID MenuUserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "menu_type" -------------
+	var menuType MenuType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "menu_type", ctx.Param("menu_type"), &menuType, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter menu_type: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteMenu(ctx, userID, menuType)
+	return err
+}
+
+// RenderMenu converts echo context to params.
+func (w *ServerInterfaceWrapper) RenderMenu(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID MenuUserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "menu_type" -------------
+	var menuType MenuType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "menu_type", ctx.Param("menu_type"), &menuType, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter menu_type: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenderMenu(ctx, userID, menuType)
+	return err
+}
+
+// PutMenu converts echo context to params.
+func (w *ServerInterfaceWrapper) PutMenu(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID MenuUserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "menu_type" -------------
+	var menuType MenuType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "menu_type", ctx.Param("menu_type"), &menuType, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter menu_type: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutMenuParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	// ------------- Optional query parameter "role" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "role", ctx.QueryParams(), &params.Role, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter role: %s", err))
+	}
+
+	// ------------- Optional query parameter "lang" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "lang", ctx.QueryParams(), &params.Lang, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter lang: %s", err))
+	}
+
+	// ------------- Optional query parameter "write" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "write", ctx.QueryParams(), &params.Write, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter write: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutMenu(ctx, userID, menuType, params)
+	return err
+}
+
+// RefreshMenu converts echo context to params.
+func (w *ServerInterfaceWrapper) RefreshMenu(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID MenuUserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "menu_type" -------------
+	var menuType MenuType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "menu_type", ctx.Param("menu_type"), &menuType, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter menu_type: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefreshMenuParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RefreshMenu(ctx, userID, menuType, params)
+	return err
+}
+
 // Stream converts echo context to params.
 func (w *ServerInterfaceWrapper) Stream(ctx echo.Context) error {
 	var err error
@@ -800,6 +1531,18 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/events", wrapper.ListEvents, options.OperationMiddlewares["listEvents"]...)
 	router.GET(options.BaseURL+"/v1/events/types", wrapper.ListEventTypes, options.OperationMiddlewares["listEventTypes"]...)
 	router.GET(options.BaseURL+"/v1/stream", wrapper.Stream, options.OperationMiddlewares["stream"]...)
+	router.DELETE(options.BaseURL+"/v1/menus/:user_id/:menu_type", wrapper.DeleteMenu, options.OperationMiddlewares["deleteMenu"]...)
+	router.POST(options.BaseURL+"/v1/menus/:user_id/:menu_type", wrapper.RenderMenu, options.OperationMiddlewares["renderMenu"]...)
+	router.PUT(options.BaseURL+"/v1/menus/:user_id/:menu_type", wrapper.PutMenu, options.OperationMiddlewares["putMenu"]...)
+	router.POST(options.BaseURL+"/v1/menus/:user_id/:menu_type/refresh", wrapper.RefreshMenu, options.OperationMiddlewares["refreshMenu"]...)
+	router.DELETE(options.BaseURL+"/v1/menus/:user_id", wrapper.DeleteUserMenus, options.OperationMiddlewares["deleteUserMenus"]...)
+	router.GET(options.BaseURL+"/v1/menus", wrapper.ListMenuUsers, options.OperationMiddlewares["listMenuUsers"]...)
+	router.POST(options.BaseURL+"/v1/menus/warm", wrapper.WarmMenus, options.OperationMiddlewares["warmMenus"]...)
+	router.POST(options.BaseURL+"/v1/menus/invalidate", wrapper.InvalidateMenus, options.OperationMiddlewares["invalidateMenus"]...)
+	router.GET(options.BaseURL+"/v1/menus/definitions", wrapper.GetMenuDefinitions, options.OperationMiddlewares["getMenuDefinitions"]...)
+	router.GET(options.BaseURL+"/v1/menus/callbacks/:id", wrapper.GetMenuCallback, options.OperationMiddlewares["getMenuCallback"]...)
+	router.GET(options.BaseURL+"/v1/menus/dead-writes", wrapper.ListDeadWrites, options.OperationMiddlewares["listDeadWrites"]...)
+	router.POST(options.BaseURL+"/v1/menus/dead-writes/:id/retry", wrapper.RetryDeadWrite, options.OperationMiddlewares["retryDeadWrite"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLiveness, options.OperationMiddlewares["getLiveness"]...)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/menucache"
 )
 
 // problem is an error that says itself how it is answered: RFC 9457.
@@ -42,10 +43,29 @@ const (
 	codeInternal         = "internal_error"
 	codeRedisUnavailable = "redis_unavailable"
 	codeShuttingDown     = "shutting_down"
+
+	codeRoleNotAllowed    = "role_not_allowed"
+	codeMenuNotCached     = "menu_not_cached"
+	codeCallbackNotFound  = "callback_not_found"
+	codeDeadWriteNotFound = "dead_write_not_found"
+	codeNotAnnounced      = "not_announced"
+	codeSourceUnavailable = "menu_source_unavailable"
+	codeSourceRefused     = "menu_source_refused"
 )
 
 func malformed(detail string) *problem {
 	return &problem{status: http.StatusBadRequest, code: codeMalformed, title: "Malformed JSON", detail: detail}
+}
+
+// notAnObject tells where a body ceases to be a JSON object.
+func notAnObject(where string) *problem {
+	return malformed("The body is no JSON object: " + where + ".")
+}
+
+// after returns what an error says after one that it wraps.
+func after(err, wrapped error) string {
+	_, text, _ := strings.Cut(err.Error(), wrapped.Error()+": ")
+	return text
 }
 
 func unauthorized(detail string) *problem {
@@ -88,6 +108,9 @@ func problemOf(err error) *problem {
 	var known *problem
 	var invalid *events.InvalidError
 	var httpErr *echo.HTTPError
+	if p := problemOfMenus(err); p != nil {
+		return p // First, as one of these may wrap what package events says.
+	}
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -98,7 +121,7 @@ func problemOf(err error) *problem {
 		}
 		return invalidFields(fields...)
 	case errors.Is(err, events.ErrMalformed):
-		return malformed("The body is no JSON object: " + strings.TrimPrefix(err.Error(), events.ErrMalformed.Error()+": ") + ".")
+		return notAnObject(after(err, events.ErrMalformed))
 	case errors.Is(err, events.ErrTooLarge):
 		return tooLarge("An event has at most " + strconv.Itoa(events.MaxEventSize) + " bytes.")
 	case errors.Is(err, events.ErrKeyReused):
@@ -124,6 +147,53 @@ func problemOf(err error) *problem {
 		status: http.StatusInternalServerError, code: codeInternal, title: "Internal error",
 		detail: "Something went wrong in the hub. The request id finds it in the log.",
 	}
+}
+
+// problemOfMenus is problemOf for what package menucache returns; nil for what it does not know.
+func problemOfMenus(err error) *problem {
+	var invalid *menucache.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		fields := make([]FieldProblem, len(invalid.Fields))
+		for i, f := range invalid.Fields {
+			fields[i] = FieldProblem(f)
+		}
+		return invalidFields(fields...)
+	case errors.Is(err, menucache.ErrMalformed):
+		return notAnObject(after(err, menucache.ErrMalformed))
+	case errors.Is(err, menucache.ErrTooLarge):
+		return tooLarge("A menu has at most " + strconv.Itoa(menucache.MaxMenuSize) + " bytes.")
+	case errors.Is(err, menucache.ErrRoleNotAllowed):
+		return &problem{
+			status: http.StatusForbidden, code: codeRoleNotAllowed, title: "The menu is not for this role",
+			detail: "The menu type is not for the role that the request names, or for the default role if it names none.",
+		}
+	case errors.Is(err, menucache.ErrNotAnnounced):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeNotAnnounced, title: "Cleared, but not announced",
+			detail: "The menus are cleared, but the event that tells of it could not be published. " +
+				"Try again; to clear twice does no harm.",
+			retryAfter: 1,
+		}
+	case errors.Is(err, menucache.ErrUnavailable):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeRedisUnavailable, title: "Redis is unavailable",
+			detail:     "Redis did not answer. Try again; to send the request twice does no harm.",
+			retryAfter: 1,
+		}
+	case errors.Is(err, menucache.ErrSourceUnavailable):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeSourceUnavailable, title: "The menu source is unavailable",
+			detail:     "The menu source did not answer, or failed. Try again; to send the request twice does no harm.",
+			retryAfter: 5,
+		}
+	case errors.Is(err, menucache.ErrSourceRefused):
+		return &problem{
+			status: http.StatusBadGateway, code: codeSourceRefused, title: "The menu source refused the menu",
+			detail: "The menu source refused the menu. The cache keeps what it had.",
+		}
+	}
+	return nil
 }
 
 // bindingError finds the parameter in what the generated wrapper says when it cannot bind one.

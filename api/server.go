@@ -20,6 +20,7 @@ import (
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/health"
+	"github.com/connectbot-hub/connecthub/menucache"
 )
 
 // Publisher publishes one event; events.Publisher does.
@@ -42,6 +43,23 @@ type reporter interface {
 	Report(ctx context.Context) health.Report
 }
 
+// menus keeps menus; menucache.Menus does. What a call cannot take it tells in a menucache.InvalidError, whose fields are
+// named as the parameters and members of requests are.
+type menus interface {
+	Get(ctx context.Context, r menucache.Request) (menucache.Answer, error)
+	Set(ctx context.Context, w menucache.Write) (menucache.Written, error)
+	Renew(ctx context.Context, key menucache.Key, ttl time.Duration) (menucache.Written, error)
+	Clear(ctx context.Context, key menucache.Key) (int, error)
+	ClearUser(ctx context.Context, userID int64) (int, error)
+	Invalidate(ctx context.Context, s menucache.Selection) error
+	Users(ctx context.Context, cursor string, limit int) (menucache.UserPage, error)
+	Warm(ctx context.Context, w menucache.Warming) (menucache.Warmed, error)
+	Definitions() *menucache.Definitions
+	Callback(ctx context.Context, id string) (string, error)
+	DeadWrites(ctx context.Context, cursor string, limit int) (menucache.DeadWritePage, error)
+	RetryWrite(ctx context.Context, id string) error
+}
+
 // Deps are what the handlers call. All are required.
 type Deps struct {
 	// Publisher publishes events.
@@ -50,6 +68,8 @@ type Deps struct {
 	Log logReader
 	// Fanout opens streams.
 	Fanout follower
+	// Menus keeps menus.
+	Menus menus
 	// Health answers /health.
 	Health reporter
 	// Ready answers /health/ready: only what accepting events needs.
@@ -141,6 +161,7 @@ func (s *Server) routes() http.Handler {
 	e.HTTPErrorHandler = s.handleError
 	e.Use(s.observe, s.authenticate, oneSegment)
 	RegisterHandlers(e, s)
+	e.GET("/v1/menus/:user_id/:menu_type", s.GetMenu) // It is not generated; see oapi-codegen.yaml.
 	return e
 }
 
@@ -219,7 +240,9 @@ func takeRequestID(given string) string {
 }
 
 func newRequestID() string {
-	return strconv.FormatUint(rand.Uint64()|1<<63, 36) + strconv.FormatUint(rand.Uint64()|1<<63, 36) //nolint:gosec // G404: no secret.
+	var digits [26]byte
+	id := strconv.AppendUint(digits[:0], rand.Uint64()|1<<63, 36)  //nolint:gosec // G404: no secret.
+	return string(strconv.AppendUint(id, rand.Uint64()|1<<63, 36)) //nolint:gosec // G404: no secret.
 }
 
 // observe gives every request its id and headers, survives a handler's panic, and logs what went wrong. What went well is

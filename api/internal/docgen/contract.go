@@ -110,6 +110,13 @@ func (c contract) typeName(schema *yaml.Node) template.HTML {
 	of := func(container, key string) template.HTML {
 		return template.HTML(container+" of ") + c.typeName(c.get(schema, key)) //nolint:gosec // G203: container is ours.
 	}
+	if choices := c.items(schema, "anyOf"); choices != nil {
+		var names []string
+		for _, choice := range choices {
+			names = append(names, string(c.typeName(choice)))
+		}
+		return template.HTML(strings.Join(names, " or ")) //nolint:gosec // G203: typeName escapes.
+	}
 	names := c.text(schema, "type")
 	if list := c.items(schema, "type"); len(list) == 6 { // JSON has no more.
 		names = "any JSON"
@@ -221,13 +228,17 @@ func (c contract) curl(op operation) string {
 			query += "&" + name + "=" + value.Value
 		}
 	}
-	if body := c.get(op.Node, "requestBody", "content", "application/json"); body != nil {
+	body := c.get(op.Node, "requestBody", "content", "application/json")
+	if body != nil {
 		first := c.pairs(body, "examples")[0].Value
 		args += " \\\n  -H 'Content-Type: application/json' \\\n  -d " + shellQuote(toJSON(c.get(first, "value"), ""))
 	}
 	command := "curl -sS"
 	if c.get(op.Node, "responses", "200", "content", "text/event-stream") != nil {
 		command = "curl -sSN"
+	}
+	if op.Method != "GET" && (op.Method != "POST" || body == nil) { // curl sends a body with POST by itself.
+		command += " -X " + op.Method
 	}
 	if query != "" {
 		path += "?" + query[1:]
