@@ -21,8 +21,8 @@ import (
 )
 
 type checkCommand struct {
-	Component string `enum:"all,events,health" default:"all" help:"What to test: all, events or health."`
-	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel. Default: to the channel of the service connecthub-check, which nobody reads."`
+	Component string `enum:"all,events,cache,health" default:"all" help:"What to test: all, events, cache or health."`
+	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, and test the cache with this user's menus, which are cleared. Default: the channel of the service connecthub-check, which nobody reads, and the menus of user 9223372036854775807, who is nobody."`
 	JSON      bool   `name:"json" help:"Show each step as one line of JSON."`
 
 	hubClient `embed:""`
@@ -47,11 +47,12 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		return err // A setting is wrong: there is no hub to test.
 	}
 	checks := &eventsCheck{client: &c.hubClient, channel: "service:connecthub-check", path: "/v1/events/services/connecthub-check"}
+	cache := newCacheCheck(&c.hubClient, cmp.Or(c.UserID, nobody))
 	if c.UserID > 0 {
 		id := strconv.FormatInt(c.UserID, 10)
 		checks.channel, checks.path = "user:"+id, "/v1/events/users/"+id
 	}
-	steps := []step{
+	steps := append([]step{
 		{"health", "the process answers", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/live"); return err })},
 		{"health", "it can accept events", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/ready"); return err })},
 		{"health", "no check fails", func(ctx context.Context) (string, error) { return c.health(ctx, "/health") }},
@@ -60,15 +61,16 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		{"events", "receive it on the stream", quiet(checks.receive)},
 		{"events", "find it in the log", quiet(checks.find)},
 		{"events", "publish it again, which must change nothing", quiet(checks.repeat)},
-	}
+	}, cache.steps()...)
 	defer checks.close()
+	defer cache.close(ctx)
 	failed := map[string]bool{}
 	for _, s := range steps {
 		if c.Component != "all" && c.Component != s.component {
 			continue
 		}
-		if failed[s.component] && s.component == "events" {
-			continue // Each step of this component needs the one before.
+		if failed[s.component] && s.component != "health" {
+			continue // Each step of these components needs the one before.
 		}
 		stepCtx, cancel := context.WithTimeout(ctx, stepTimeout)
 		start := time.Now()
@@ -80,7 +82,7 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	if failed["health"] || failed["events"] {
+	if failed["health"] || failed["events"] || failed["cache"] {
 		return errSilent
 	}
 	return nil

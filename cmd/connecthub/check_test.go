@@ -1,9 +1,16 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,7 +18,7 @@ import (
 )
 
 // readable is how check shows a step: mark, component, time and name.
-var readable = regexp.MustCompile(`(?m)^(ok  |FAIL)  (health|events) +\d+\.\d ms  (.*)$`)
+var readable = regexp.MustCompile(`(?m)^(ok  |FAIL)  (health|events|cache) +\d+\.\d ms  (.*)$`)
 
 func TestCheckPasses(t *testing.T) {
 	t.Parallel()
@@ -20,14 +27,20 @@ func TestCheckPasses(t *testing.T) {
 		"open a stream", "publish an event", "receive it on the stream", "find it in the log",
 		"publish it again, which must change nothing",
 	}
+	cacheSteps := []string{
+		"read the definitions", "clear the test user's menus", "build a menu", "get it from the cache", "get it again, unchanged",
+		"keep options of other roles from the user", "set a menu and read it back", "clear it", "build it anew",
+	}
 	hub := serve(t, onSharedRedis(t))
 	hub.healthy(t)
 	for _, test := range []struct {
 		args []string
 		want []string
 	}{
-		{nil, slices.Concat(healthSteps, eventsSteps)},
-		{[]string{"--component", "all"}, slices.Concat(healthSteps, eventsSteps)},
+		{nil, slices.Concat(healthSteps, eventsSteps, cacheSteps)},
+		{[]string{"--component", "all"}, slices.Concat(healthSteps, eventsSteps, cacheSteps)},
+		{[]string{"--component", "cache"}, cacheSteps},
+		{[]string{"--component", "cache", "--user-id", "124"}, cacheSteps},
 		{[]string{"--component", "events"}, eventsSteps},
 		{[]string{"--component", "health"}, healthSteps},
 		{[]string{"--component", "events", "--user-id", "123"}, eventsSteps},
@@ -77,7 +90,7 @@ func TestCheckTellsWarnings(t *testing.T) {
 	got := call(t, hub.client(), "check", "--json")
 	got.want(t, 0)
 	steps := jsonSteps(t, got.stdout)
-	if len(steps) != 8 {
+	if len(steps) != 17 {
 		t.Fatalf("check --json shows %d steps:\n%s", len(steps), got.stdout)
 	}
 	for _, s := range steps {
@@ -108,7 +121,8 @@ func TestCheckFailsWithoutRedis(t *testing.T) {
 		}
 	}
 	// The process answers, the other two checks of health fail. A stream opens and waits; publishing fails, which ends the rest.
-	if !slices.Equal(ok, []bool{true, false, false, true, false}) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
+	// Menus are defined, but cannot be cleared.
+	if !slices.Equal(ok, []bool{true, false, false, true, false, true, false}) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
 		t.Errorf("check --json without Redis:\n%s", got.stdout)
 	}
 	if got.stderr != "" {
@@ -120,7 +134,7 @@ func TestCheckFailsWithoutAHub(t *testing.T) {
 	t.Parallel()
 	got := call(t, environment{"HUB_URL": "http://" + freeAddr(t)}, "check")
 	got.want(t, 1, "does not answer")
-	if n := strings.Count(got.stdout, "FAIL"); n != 4 {
+	if n := strings.Count(got.stdout, "FAIL"); n != 5 {
 		t.Errorf("%d steps fail:\n%s", n, got.stdout)
 	}
 }
@@ -129,7 +143,7 @@ func TestCheckNeedsAKey(t *testing.T) {
 	t.Parallel()
 	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", "a-token-of-decent-length"))
 	hub.healthy(t)
-	call(t, hub.client(), "check").want(t, 1, "ok    health", "FAIL  events", "401 unauthorized", "set SERVICE_AUTH_TOKEN")
+	call(t, hub.client(), "check").want(t, 1, "ok    health", "FAIL  events", "FAIL  cache", "401 unauthorized", "set SERVICE_AUTH_TOKEN")
 	call(t, hub.client().with("SERVICE_AUTH_TOKEN", "a-token-of-decent-length"), "check").want(t, 0)
 }
 
@@ -144,4 +158,102 @@ func TestCheckIsCalledWrongly(t *testing.T) {
 		call(t, nil, append([]string{"check"}, args...)...).want(t, 2, "connecthub: ", want)
 	}
 	call(t, environment{"SERVICE_AUTH_TOKEN_FILE": "/no/such/file"}, "check").want(t, 2, "SERVICE_AUTH_TOKEN_FILE", "no such file")
+}
+
+// TestCheckFindsACacheThatDoesNotWork puts a proxy with a fault before a hub.
+func TestCheckFindsACacheThatDoesNotWork(t *testing.T) {
+	t.Parallel()
+	hub := serve(t, onSharedRedis(t))
+	target, err := url.Parse(hub.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, test := range []struct {
+		name string
+		// answer answers a request itself, or changes it.
+		answer func(w http.ResponseWriter, r *http.Request) bool
+		// change changes the hub's answer.
+		change func(res *http.Response)
+		want   string
+	}{
+		{
+			"it keeps nothing", nil, func(res *http.Response) { res.Header.Set("X-Cache", "MISS") },
+			`get it from the cache: X-Cache is "MISS", not HIT`,
+		},
+		{
+			"it is passed by", nil, func(res *http.Response) { res.Header.Set("X-Cache", "BYPASS") },
+			"build a menu: it was not cached (X-Cache is BYPASS): Redis or the menu source does not answer the hub",
+		},
+		{
+			"its tags change", nil, func(res *http.Response) { res.Header.Set("ETag", `"`+rand.Text()+`"`) },
+			"get it from the cache: it is not the menu that was built",
+		},
+		{
+			"it does not compare tags", func(_ http.ResponseWriter, r *http.Request) bool {
+				r.Header.Del("If-None-Match")
+				return false
+			}, nil,
+			"get it again, unchanged: the status is 200, not 304",
+		},
+		{
+			"it shows everybody what is an administrator's", func(_ http.ResponseWriter, r *http.Request) bool {
+				r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "role=user", "role=admin", 1)
+				return false
+			}, nil,
+			"keep options of other roles from the user: the role user is shown the option admin_panel",
+		},
+		{
+			"it does not set", func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodPut {
+					_, _ = w.Write([]byte(`{"user_id":1,"menu_type":"main","status":"cached","expires_in":60}`))
+				}
+				return r.Method == http.MethodPut
+			}, nil,
+			"set a menu and read it back: another menu comes back",
+		},
+		{
+			"it does not clear", func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodDelete {
+					_, _ = w.Write([]byte(`{"cleared":0}`))
+				}
+				return r.Method == http.MethodDelete
+			}, nil,
+			"clear it: 0 menus were cleared, not 1",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			proxy := &httputil.ReverseProxy{
+				Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+				ModifyResponse: func(res *http.Response) error {
+					if test.change != nil {
+						test.change(res)
+					}
+					return nil
+				},
+			}
+			faulty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if test.answer == nil || !test.answer(w, r) {
+					proxy.ServeHTTP(w, r)
+				}
+			}))
+			t.Cleanup(faulty.Close)
+			call(t, environment{"HUB_URL": faulty.URL}, "check", "--component", "cache", "--user-id", strconv.Itoa(100+i)).want(t, 1, "FAIL  cache", test.want)
+		})
+	}
+}
+
+func TestCheckLeavesNoMenuBehind(t *testing.T) {
+	t.Parallel()
+	hub := serve(t, onSharedRedis(t))
+	call(t, hub.client(), "check", "--component", "cache").want(t, 0)
+	call(t, hub.client(), "menu", "clear", "9223372036854775807").want(t, 0, "Cleared: 0")
+}
+
+func TestCheckWorksWithOtherDefinitions(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "menus.yaml")
+	write(t, path, definitionsWith("one"))
+	hub := serve(t, onSharedRedis(t).with("MENU_DEFINITIONS", path))
+	call(t, hub.client(), "check", "--component", "cache").want(t, 0, "keep options of other roles from the user (there are none)")
 }

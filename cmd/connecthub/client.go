@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ type hubClient struct {
 	tokenSettings `embed:""`
 
 	idempotencyKey string
+	// patience is how long a request may take; 0 is as long as usual.
+	patience time.Duration
 }
 
 // base returns the hub's URL.
@@ -60,33 +63,54 @@ func (c *hubClient) request(ctx context.Context, method, path string, query url.
 	return req, nil
 }
 
+// answer is what a hub answered with.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
 // call sends a request and decodes the answer into out. A problem the hub answers with becomes the error.
 func (c *hubClient) call(ctx context.Context, method, path string, query url.Values, body []byte, out any) error {
-	const longest = 10 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, longest)
-	defer cancel()
 	req, err := c.request(ctx, method, path, query, body)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	got, err := c.send(req)
 	if err != nil {
-		return c.unanswered(err)
+		return err
+	}
+	if err := json.Unmarshal(got.body, out); err != nil {
+		return c.noHub(err)
+	}
+	return nil
+}
+
+// send sends a request. A problem the hub answers with becomes the error.
+func (c *hubClient) send(req *http.Request) (*answer, error) {
+	const usual = 10 * time.Second
+	ctx, cancel := context.WithTimeout(req.Context(), cmp.Or(c.patience, usual))
+	defer cancel()
+	res, err := http.DefaultClient.Do(req.WithContext(ctx)) //nolint:gosec // G704: who calls the command says where the hub is.
+	if err != nil {
+		return nil, c.unanswered(err)
 	}
 	defer func() { _ = res.Body.Close() }() // What was read counts.
 	const largest = 80 << 20
 	raw, err := io.ReadAll(io.LimitReader(res.Body, largest))
 	if err != nil {
-		return c.unanswered(err)
+		return nil, c.unanswered(err)
 	}
 	health := strings.HasPrefix(res.Header.Get("Content-Type"), "application/health+json")
-	if res.StatusCode >= 300 && !health {
-		return problemError(res, raw)
+	if res.StatusCode >= 300 && res.StatusCode != http.StatusNotModified && !health {
+		return nil, problemError(res, raw)
 	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("what answers at %s is no hub: %w", c.shownURL(), err)
-	}
-	return nil
+	return &answer{res.StatusCode, res.Header, raw}, nil
+}
+
+// noHub says that an answer is none of a hub.
+func (c *hubClient) noHub(err error) error {
+	return fmt.Errorf("what answers at %s is no hub: %w", c.shownURL(), err)
 }
 
 // unanswered says that the hub did not answer, and what to try.

@@ -57,7 +57,7 @@ func run(
 	exited, status := false, 0
 	parser, err := kong.New(&commands{},
 		kong.Name("connecthub"),
-		kong.Description("ConnectBot's integration hub: events over HTTP, Redis Pub/Sub and a log.\n\n"+
+		kong.Description("ConnectBot's integration hub: events over HTTP, Redis Pub/Sub and a log, and the bot's menus.\n\n"+
 			"Settings come from flags, else from the environment, else from the file .env in the current folder."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited, status = true, code }),
@@ -107,6 +107,7 @@ type commands struct {
 	Check   checkCommand   `cmd:"" help:"Test a running hub, step by step. Exit status 1 when a step fails."`
 	Publish publishCommand `cmd:"" help:"Publish an event through a running hub."`
 	Tail    tailCommand    `cmd:"" help:"Show events as they come, from a running hub."`
+	Menu    menuCommand    `cmd:"" help:"Get, set and clear menus of a running hub."`
 	Keys    keysCommand    `cmd:"" help:"Make the keys that let services in."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }

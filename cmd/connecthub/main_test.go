@@ -234,7 +234,8 @@ func (s *server) client() environment { return environment{"HUB_URL": s.url} }
 // onSharedRedis returns the environment of a hub on the tests' shared Redis, apart from the other tests.
 func onSharedRedis(tb testing.TB) environment {
 	tb.Helper()
-	return environment{"REDIS_URL": redistest.Shared(tb).URL(), "CHANNEL_PREFIX": redistest.Prefix(tb)}
+	prefix := redistest.Prefix(tb)
+	return environment{"REDIS_URL": redistest.Shared(tb).URL(), "CHANNEL_PREFIX": prefix, "KEY_PREFIX": prefix}
 }
 
 // on returns the environment of a hub on a Redis of the test's own.
@@ -312,7 +313,7 @@ func program(tb testing.TB, env environment, args ...string) *exec.Cmd {
 func TestWithoutArgumentsHelpIsShown(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{nil, {"--help"}, {"-h"}, {"help"}} {
-		call(t, nil, args...).want(t, 0, "Usage: connecthub <command>", "serve", "check", "publish", "tail", "keys new", ".env")
+		call(t, nil, args...).want(t, 0, "Usage: connecthub <command>", "serve", "check", "publish", "tail", "menu get", "keys new", ".env")
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,14 +24,14 @@ import (
 // serveCommand holds every setting of the hub: flag, environment variable, default and help in one place.
 type serveCommand struct {
 	HTTPAddr          string `name:"http-addr" setting:"HTTP_ADDR" default:"127.0.0.1:8090" help:"Where to listen. Anything but a loopback address needs a key."`
-	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"redis://[user[:password]@]host[:port][/db], rediss://… with TLS, or unix:///path?db=0. Unset: an embedded server that keeps nothing."`
-	EventsRedisURL    string `name:"events-redis-url" setting:"EVENTS_REDIS_URL" placeholder:"URL" help:"Another Redis for the events and their log. Unset: REDIS_URL."`
-	EmbeddedRedisAddr string `setting:"EMBEDDED_REDIS_ADDR" default:"127.0.0.1:6390" help:"Where the embedded Redis listens, when it is used."`
+	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"Where menus are cached and events are kept: redis://[user[:password]@]host[:port][/db], rediss://… with TLS, or unix:///path?db=0. Unset: an embedded server that keeps nothing."`
+	EventsRedisURL    string `name:"events-redis-url" setting:"EVENTS_REDIS_URL" placeholder:"URL" help:"Another Redis for what cannot be made anew: events, their log, and writes that wait for the menu source. Unset: the one of REDIS_URL."`
+	EmbeddedRedisAddr string `setting:"EMBEDDED_REDIS_ADDR" default:"127.0.0.1:6390" help:"Where the embedded Redis listens, while REDIS_URL is not set."`
 
 	tokenSettings `embed:""`
 	HubKeysFile   string `setting:"HUB_KEYS_FILE" placeholder:"FILE" help:"Keys of several services, made by connecthub keys new."`
 
-	ChannelPrefix string        `setting:"CHANNEL_PREFIX" default:"connectbot" help:"What every channel and key in Redis begins with."`
+	ChannelPrefix string        `setting:"CHANNEL_PREFIX" default:"connectbot" help:"What every channel, and every key of the events, in Redis begins with."`
 	BridgeLegacy  bool          `setting:"BRIDGE_LEGACY" default:"true" negatable:"" help:"Take what others publish on the Redis channels into the log."`
 	DedupeWindow  time.Duration `setting:"DEDUPE_WINDOW" default:"24h" help:"How long event ids and idempotency keys are remembered."`
 
@@ -46,6 +45,8 @@ type serveCommand struct {
 	MaxStreams      int           `setting:"MAX_STREAMS" default:"20000" help:"Streams that may be open at a time."`
 	StreamQueue     int           `setting:"STREAM_QUEUE" default:"1024" help:"Events that may wait for a slow reader before it is cut off."`
 	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests under way may take to end."`
+
+	menuSettings `embed:""`
 
 	LogLevel  string `setting:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error. debug logs every request."`
 	LogFormat string `setting:"LOG_FORMAT" enum:"json,console" default:"json" help:"json or console."`
@@ -126,7 +127,7 @@ func (c *serveCommand) validate() (*api.Keys, error) {
 			return nil, &settingError{s.name, s.want}
 		}
 	}
-	return keys, nil
+	return keys, c.menuSettings.validate()
 }
 
 func isLoopback(host string) bool {
@@ -186,8 +187,11 @@ type hub struct {
 	app      *app
 	log      *zap.Logger
 	embedded *redisconn.Embedded
-	rdb      *redis.Client
+	// rdb keeps what can be made anew, eventsRDB what cannot. They may be the same client.
+	rdb, eventsRDB *redis.Client
+	rdbURL         string
 
+	menus     *menus
 	publisher *events.Publisher
 	fanout    *events.Fanout
 	bridge    *events.Bridge
@@ -200,8 +204,11 @@ type hub struct {
 // newHub makes the parts and listens. It does not wait for Redis: a hub without it answers, and says so.
 func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logger *zap.Logger) (_ *hub, err error) {
 	h := &hub{cfg: c, app: a, log: logger, keyless: keys.Empty(), started: time.Now()}
-	defer func() {
+	defer func() { //nolint:contextcheck // What was made is closed whether ctx has ended or not.
 		if err != nil {
+			if h.menus != nil {
+				h.menus.close()
+			}
 			h.closeRedis()
 		}
 	}()
@@ -217,23 +224,27 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logge
 		QueueLength:  c.StreamQueue,
 		Logger:       logger,
 	}
-	if h.publisher, err = events.NewPublisher(h.rdb, cfg); err != nil {
+	if h.publisher, err = events.NewPublisher(h.eventsRDB, cfg); err != nil {
 		return nil, err
 	}
-	if h.fanout, err = events.NewFanout(h.rdb, cfg); err != nil {
+	if h.fanout, err = events.NewFanout(h.eventsRDB, cfg); err != nil {
 		return nil, err
 	}
-	log, err := events.NewLog(h.rdb, cfg)
+	log, err := events.NewLog(h.eventsRDB, cfg)
 	if err != nil {
 		return nil, err
 	}
 	if c.BridgeLegacy {
-		if h.bridge, err = events.NewBridge(h.rdb, cfg); err != nil {
+		if h.bridge, err = events.NewBridge(h.eventsRDB, cfg); err != nil {
 			return nil, err
 		}
 	}
+	if h.menus, err = c.newMenus(h.rdb, h.eventsRDB, h.rdbURL, h.publisher, logger); err != nil {
+		return nil, err
+	}
 	h.server = api.New(api.Deps{
-		Publisher: h.publisher, Log: log, Fanout: h.fanout, Health: h.checks(), Ready: h.readiness(), Stats: h.stats,
+		Publisher: h.publisher, Log: log, Fanout: h.fanout, Menus: h.menus.Menus,
+		Health: h.checks(), Ready: h.readiness(), Stats: h.stats,
 	}, api.Config{Keys: keys, MaxStreams: c.MaxStreams, Version: a.version, Logger: logger})
 	if h.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddr); err != nil {
 		return nil, &settingError{"HTTP_ADDR", "cannot be listened on: " + err.Error()}
@@ -241,26 +252,40 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logge
 	return h, nil
 }
 
-// openRedis makes the client, and starts the embedded server when no other is configured.
-func (h *hub) openRedis() error {
-	url := cmp.Or(h.cfg.EventsRedisURL, h.cfg.RedisURL)
-	if url == "" {
-		var err error
+// openRedis makes the clients, and starts the embedded server when REDIS_URL names no other.
+func (h *hub) openRedis() (err error) {
+	h.rdbURL = h.cfg.RedisURL
+	if h.rdbURL == "" {
 		if h.embedded, err = redisconn.StartEmbedded(h.cfg.EmbeddedRedisAddr); err != nil {
 			return &settingError{"EMBEDDED_REDIS_ADDR", "cannot be used: " + err.Error()}
 		}
-		url = h.embedded.URL()
-		h.log.Warn("no REDIS_URL is set: events are kept in memory only and are lost when the hub stops",
-			zap.String("embedded_redis", url))
+		h.rdbURL = h.embedded.URL()
+		h.log.Warn("no REDIS_URL is set: "+h.lost()+" are kept in memory only and are lost when the hub stops",
+			zap.String("embedded_redis", h.rdbURL))
 	}
-	var err error
-	h.rdb, err = redisconn.Open(url)
+	if h.rdb, err = redisconn.Open(h.rdbURL); err != nil {
+		return err
+	}
+	h.eventsRDB = h.rdb
+	if h.cfg.EventsRedisURL != "" {
+		h.eventsRDB, err = redisconn.Open(h.cfg.EventsRedisURL)
+	}
 	return err
 }
 
+// lost says what the embedded server loses when the hub stops.
+func (h *hub) lost() string {
+	if h.cfg.EventsRedisURL == "" {
+		return "events and menus"
+	}
+	return "menus"
+}
+
 func (h *hub) closeRedis() {
-	if h.rdb != nil {
-		_ = h.rdb.Close() // It fails only when closed twice.
+	for _, client := range []*redis.Client{h.rdb, h.eventsRDB} {
+		if client != nil {
+			_ = client.Close() // It fails only when closed twice, as one that is both is.
+		}
 	}
 	if h.embedded != nil {
 		h.embedded.Close()
@@ -271,8 +296,8 @@ func (h *hub) closeRedis() {
 func (h *hub) run(ctx context.Context) error {
 	defer h.closeRedis()
 	defer func() { _ = h.listener.Close() }() // Mostly the server has closed it.
-	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start}
-	stop := []func(){h.fanout.Close, h.publisher.Close}
+	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start, h.menus.start}
+	stop := []func(){h.menus.close, h.fanout.Close, h.publisher.Close}
 	if h.bridge != nil {
 		start = append(start, h.bridge.Start)
 		stop = append([]func(){h.bridge.Close}, stop...)
@@ -318,11 +343,12 @@ func (h *hub) greet() {
   curl -N%s '%s/v1/stream?channel=user:123&last_event_id=earliest'
   curl%s '%s/v1/events/users/123' -H 'Content-Type: application/json' -d '{"type":"user.login","data":{"name":"Анна"}}'
   curl%s '%s/v1/events?channel=user:123'
+  curl%s '%s/v1/menus/123/main'
 
 The API is described at %s/docs. Stop the hub with Ctrl+C.
-`, h.app.version, base, how, auth, base, auth, base, auth, base, base)
+`, h.app.version, base, how, auth, base, auth, base, auth, base, auth, base, base)
 	if h.embedded != nil {
-		_, _ = fmt.Fprintf(h.app.stdout, "Redis is embedded, at %s, and keeps nothing: set REDIS_URL to keep events.\n", h.embedded.URL())
+		_, _ = fmt.Fprintf(h.app.stdout, "Redis is embedded, at %s, and keeps nothing: set REDIS_URL to keep %s.\n", h.embedded.URL(), h.lost())
 	}
 }
 
@@ -339,7 +365,7 @@ func reachable(addr net.Addr) string {
 func (h *hub) readiness() *health.Checker {
 	checker := health.NewChecker(time.Second)
 	checker.Add("redis", "datastore", func(ctx context.Context) error {
-		if err := h.rdb.Ping(ctx).Err(); err != nil {
+		if err := h.eventsRDB.Ping(ctx).Err(); err != nil {
 			return errors.New("Redis does not answer") //nolint:staticcheck // ST1005: Redis is a name. The cause may hold its address.
 		}
 		return nil
@@ -354,9 +380,10 @@ func (h *hub) checks() *health.Checker {
 	if h.bridge != nil {
 		checker.Add("bridge", "component", h.bridge.Check)
 	}
+	h.menus.addChecks(checker)
 	if h.embedded != nil {
 		checker.Add("persistence", "datastore", func(context.Context) error {
-			return health.Warning("The embedded Redis keeps nothing: events are lost when the hub stops. Set REDIS_URL.")
+			return health.Warning("The embedded Redis keeps nothing: " + h.lost() + " are lost when the hub stops. Set REDIS_URL.")
 		})
 	}
 	return checker
@@ -374,6 +401,7 @@ func (h *hub) stats() api.Stats {
 			"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
 			"cut_slow": f.Slow, "gaps": f.Gaps, "resubscribed": f.Reconnects,
 		},
+		Caches: map[string]map[string]float64{"menus": h.menus.counters()},
 	}
 	if h.bridge != nil {
 		b := h.bridge.Stats()

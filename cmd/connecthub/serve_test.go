@@ -246,14 +246,18 @@ func TestServeAsAUserWithAPassword(t *testing.T) {
 	t.Parallel()
 	// These are all the rights that a hub needs.
 	rds := redistest.Start(t, "--requirepass", "admin", "--user", "hub", "on", ">p@ss/w:rd#1%",
-		"resetchannels", "&connectbot:user:*", "&connectbot:global", "&connectbot:service:*", "&hub:takenup:connectbot", "&hub:bridges:connectbot",
-		"~connectbot:log:*", "~connectbot:idem:*", "+@all", "-@admin", "-@dangerous")
+		"resetchannels", "&connectbot:user:*", "&connectbot:global", "&connectbot:service:*", "&hub:takenup:connectbot", "&hub:bridges:connectbot", "&hub:menu:changed",
+		"~connectbot:log:*", "~connectbot:idem:*", "~hub:menu:*", "+@all", "-@admin", "-@dangerous")
 	hub := serve(t, environment{"REDIS_URL": "redis://hub:p%40ss%2Fw%3Ard%231%25@" + rds.Addr()})
 	hub.healthy(t)
 	stream := hub.follow(t, "channel=user:1")
 	call(t, hub.client(), "publish", "--user", "1", "user.login").want(t, 0)
 	if got := line(t, stream, "event: "); got != "user.login" {
 		t.Errorf("the stream says %q", got)
+	}
+	call(t, hub.client(), "check").want(t, 0)
+	if log := hub.stderr.String(); strings.Contains(log, "NOPERM") || strings.Contains(log, "client tracking") {
+		t.Errorf("a right is missing: %s", log)
 	}
 
 	wrong := serve(t, environment{"REDIS_URL": "redis://hub:s3cret@" + rds.Addr()})
@@ -264,6 +268,17 @@ func TestServeAsAUserWithAPassword(t *testing.T) {
 	if strings.Contains(wrong.stderr.String()+wrong.stdout.String(), "s3cret") {
 		t.Errorf("the password is shown: %s", wrong.stderr)
 	}
+}
+
+func TestServeAsAUserWithoutRightsForMenus(t *testing.T) {
+	t.Parallel()
+	rds := redistest.Start(t, "--user", "hub", "on", ">pass", "resetchannels", "&*", "~connectbot:*", "+@all", "-@admin", "-@dangerous")
+	hub := serve(t, environment{"REDIS_URL": "redis://hub:pass@" + rds.Addr()})
+	hub.healthy(t)
+	call(t, hub.client(), "menu", "get", "5").want(t, 0, "X-Cache: BYPASS")
+	call(t, hub.client(), "check", "--component", "health").want(t, 0, "menus: Redis does not do what menus need")
+	call(t, hub.client(), "check", "--component", "cache").want(t, 1, "FAIL  cache")
+	call(t, hub.client(), "check", "--component", "events").want(t, 0)
 }
 
 func TestServeOverAUnixSocket(t *testing.T) {

@@ -90,6 +90,10 @@ func wanted(flag *kong.Flag, value string) string {
 		if _, err = strconv.ParseInt(value, 0, 64); err != nil {
 			return "a whole number"
 		}
+	case uint64:
+		if _, err = strconv.ParseUint(value, 0, 64); err != nil {
+			return "a whole number of at least 0"
+		}
 	}
 	return ""
 }

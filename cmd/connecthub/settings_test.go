@@ -78,7 +78,7 @@ func TestFlagsComeBeforeTheEnvironmentAndThatBeforeDotEnv(t *testing.T) {
 			dotEnv, fromEnv, fromFlag = "false", "true", "false"
 		case time.Duration:
 			dotEnv, fromEnv, fromFlag = "1h1m0s", "1h2m0s", "1h3m0s"
-		case int, int64:
+		case int, int64, uint64:
 			dotEnv, fromEnv, fromFlag = "11", "12", "13"
 		default:
 			dotEnv, fromEnv, fromFlag = "one", "two", "three"
@@ -225,6 +225,36 @@ func TestABadSettingIsNamed(t *testing.T) {
 		{"STREAM_QUEUE", "0", least1, nil},
 		{"SHUTDOWN_TIMEOUT", "5", duration, nil},
 		{"SHUTDOWN_TIMEOUT", "0s", "must be above 0", nil},
+		{"KEY_PREFIX", "my prefix", "ASCII letters", nil},
+		{"DJANGO_COMPAT", "yes", `must be true or false, not "yes"`, nil},
+		{"DJANGO_KEY_PREFIX", "connectbot:1:", "no colon at the end", nil},
+		{"DJANGO_KEY_PREFIX", strings.Repeat("x", 129), "must have 1 to 128 bytes", nil},
+		{"MENU_DEFINITIONS", filepath.Join(dir, "none"), "no such file", nil},
+		{"MENU_DEFINITIONS", dir, "no regular file", nil},
+		{"MENU_DEFINITIONS", file("menus", "menus: [\n"), "cannot be used: the menu definitions in " + filepath.Join(dir, "menus") + ": line ", nil},
+		{"MENU_TTL", "5", duration, nil},
+		{"MENU_TTL", "500ms", "must be from 1s to 720h0m0s", nil},
+		{"MENU_TTL", "721h", "must be from 1s to 720h0m0s", nil},
+		{"MENU_STALE", "5", duration, nil},
+		{"MENU_STALE", "-1s", "must be at least 0s", nil},
+		{"MENU_STALE", "5m", "less than MENU_TTL, which is 1m0s", []string{"MENU_TTL", "1m"}},
+		{"MENU_LOCAL_MIB", "many", `must be a whole number of at least 0, not "many"`, nil},
+		{"MENU_LOCAL_MIB", "-1", `must be a whole number of at least 0, not "-1"`, nil},
+		{"MENU_LOCAL_MIB", "0", "must be from 1 to 1048576", nil},
+		{"MENU_LOCAL_MIB", "18446744073709551615", "must be from 1 to 1048576", nil},
+		{"MENU_WARM", "many", whole, nil},
+		{"MENU_WARM", "-1", "must be from 0 to 10000", nil},
+		{"MENU_WARM", "10001", "must be from 0 to 10000", nil},
+		{"MENU_SOURCE_URL", "s3cret", "cannot be used: the menu source's URL must be http:// or https:// with a host", nil},
+		{"MENU_SOURCE_URL", "http://u:s3cret%z@host", "must be http:// or https:// with a host", nil},
+		{"MENU_SOURCE_URL", "https://u:s3cret@host/?s3cret=1", "no query", nil},
+		{"MENU_SOURCE_TOKEN", "s3cret s3cret", "must be visible ASCII characters", nil},
+		{"MENU_SOURCE_TOKEN_FILE", file("source-token", token), "must not be set together with MENU_SOURCE_TOKEN", []string{"MENU_SOURCE_TOKEN", token}},
+		{"MENU_SOURCE_TOKEN_FILE", filepath.Join(dir, "none"), "no such file", nil},
+		{"MENU_SOURCE_TOKEN_FILE", file("lines", "s3cret\ns3cret\n"), "must be visible ASCII characters", nil},
+		{"MENU_SOURCE_TIMEOUT", "5", duration, nil},
+		{"MENU_SOURCE_TIMEOUT", "0s", "must be from 1ms to 10s", nil},
+		{"MENU_SOURCE_TIMEOUT", "11s", "must be from 1ms to 10s", nil},
 		{"LOG_LEVEL", "loud", `must be one of debug, info, warn, error, not "loud"`, nil},
 		{"LOG_FORMAT", "xml", `must be one of json, console, not "xml"`, nil},
 		{"HUB_URL", "127.0.0.1:8090", "must be a URL such as http://127.0.0.1:8090", nil},
@@ -257,6 +287,8 @@ func TestABadFlagIsNamed(t *testing.T) {
 		{"--log-format=xml", "--log-format"},
 		{"--redis-url=http://:s3cret@host", "REDIS_URL (or --redis-url)"},
 		{"--http-addr=", "HTTP_ADDR (or --http-addr)"},
+		{"--menu-local-mib=many", "--menu-local-mib"},
+		{"--menu-source-url=ftp://:s3cret@host", "MENU_SOURCE_URL (or --menu-source-url)"},
 	} {
 		got := call(t, nil, "serve", test.arg)
 		got.want(t, 2, test.want)
