@@ -34,10 +34,10 @@ func main() {
 	redisURL := flag.String("redis", "", "internal: the Redis of that role")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds; the median of all is shown")
 	flag.DurationVar(&o.length, "length", 3*time.Second, "how long each measurement of a round takes")
-	flag.IntVar(&o.connections, "connections", 64, "connections that publish")
+	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
 	flag.IntVar(&o.readers, "readers", 1000, "streams that read")
 	flag.IntVar(&o.idle, "idle", 10000, "idle streams whose memory is measured")
-	flag.StringVar(&o.only, "only", "", "publish, stream or memory; default all")
+	flag.StringVar(&o.only, "only", "", "publish, stream, memory or menu; default all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -64,7 +64,7 @@ func measure(ctx context.Context, o *options) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *site, *options) error
-	}{{"publish", publishing}, {"stream", streaming}, {"memory", memory}} {
+	}{{"publish", publishing}, {"stream", streaming}, {"memory", memory}, {"menu", menus}} {
 		if !o.wants(part.name) {
 			continue
 		}

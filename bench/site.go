@@ -139,7 +139,8 @@ func freeAddr(ctx context.Context) (string, error) {
 }
 
 // serveRole serves what the hub is compared with: "parse" reads the same body with the same code and answers, "publish"
-// also sends one PUBLISH through go-redis.
+// also sends one PUBLISH through go-redis. For menus every role serves /empty, which answers with nothing, /same, which
+// answers with the bytes and headers of a menu, and /redis, which gets them with one GET through go-redis.
 func serveRole(ctx context.Context, role, redisURL string) error {
 	kind, addr, _ := strings.Cut(role, "@")
 	rdb, err := redisconn.Open(redisURL)
@@ -167,6 +168,22 @@ func serveRole(ctx context.Context, role, redisURL string) error {
 			ID: "01a1fd63-369d-7b1e-9c04-5e2f8a6d1c33", Type: m.Type, Channel: "bench:user:" + c.Param("user_id"),
 			Offset: "1795252500125-0", Timestamp: "2026-11-21T09:15:00.125310Z", Status: api.ReceiptStatusPublished,
 		})
+	})
+	e.GET("/empty/:user_id/:menu_type", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+	same := func(c echo.Context, body []byte) error {
+		header := c.Response().Header()
+		for name, value := range menuHeaders {
+			header.Set(name, value)
+		}
+		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body)
+	}
+	e.GET("/same/:user_id/:menu_type", func(c echo.Context) error { return same(c, []byte(menuBody)) })
+	e.GET("/redis/:user_id/:menu_type", func(c echo.Context) error { //nolint:contextcheck // A request has its own.
+		body, err := rdb.Get(c.Request().Context(), "bench:menu:"+c.Param("user_id")).Bytes()
+		if err != nil {
+			return err
+		}
+		return same(c, body)
 	})
 	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()

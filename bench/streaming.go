@@ -68,7 +68,7 @@ func deliver(ctx context.Context, s *site, o *options, channel func(int) string,
 	var publishing sync.WaitGroup
 	for range publishers {
 		publishing.Go(func() {
-			p, err := dialPublisher(ctx, hub.addr)
+			p, err := dial(ctx, hub.addr)
 			if err != nil {
 				firstErr.Store(err)
 				return
@@ -86,7 +86,9 @@ func deliver(ctx context.Context, s *site, o *options, channel func(int) string,
 				if perEvent == 1 {
 					to = "users/" + strconv.FormatInt(1+n%int64(o.readers), 10)
 				}
-				if err := p.publish(to, "", `{"type":"tick","data":{"at":`+strconv.FormatInt(time.Now().UnixNano(), 10)+`}}`); err != nil {
+				tick := `{"type":"tick","data":{"at":` + strconv.FormatInt(time.Now().UnixNano(), 10) + `}}`
+				publish := func(out []byte, _ int) []byte { return appendPublish(out, to, "", tick) }
+				if err := p.do(publish, 0); err != nil {
 					firstErr.Store(err)
 					return
 				}
