@@ -19,6 +19,36 @@ type sample struct {
 	p50, p99  time.Duration
 }
 
+// target is a server and what it is asked for.
+type target struct {
+	name, addr string
+	next       request
+}
+
+// compare puts load on each target in turn, again and again, and prints a table in which the first is the measure.
+func compare(ctx context.Context, o *options, title string, targets []target) error {
+	samples := make([][]sample, len(targets))
+	for round := range o.rounds + 1 {
+		for i, t := range targets {
+			got, err := load(ctx, t.addr, o.connections, o.length, t.next)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			if round > 0 { // The first warms up.
+				samples[i] = append(samples[i], got)
+			}
+		}
+	}
+	fmt.Printf("## %s, %d connections\n\n| | requests/s | of (a) | p50 | p99 |\n|---|---:|---:|---:|---:|\n", title, o.connections)
+	base := median(samples[0]).perSecond
+	for i, t := range targets {
+		m := median(samples[i])
+		fmt.Printf("| %s | %.0f | %.2f | %s | %s |\n", t.name, m.perSecond, m.perSecond/base, short(m.p50), short(m.p99))
+	}
+	fmt.Println()
+	return nil
+}
+
 // request appends the n-th request of a load, as it goes over the wire.
 type request func(out []byte, n int) []byte
 

@@ -60,10 +60,7 @@ func menus(ctx context.Context, s *site, o *options) error {
 	if err := seed(ctx, s.redisURL); err != nil {
 		return err
 	}
-	targets := []struct {
-		name, addr string
-		next       request
-	}{
+	if err := compare(ctx, o, "Menus", []target{
 		{"(a) an empty Echo handler", empty.addr, getFrom("/empty/", 1000, "")},
 		{"(b) an Echo handler with the body and headers of a menu", empty.addr, getFrom("/same/", 1000, "")},
 		{"(c) the hub, a menu in memory", hub.addr, getMenus(1000, "")},
@@ -71,30 +68,14 @@ func menus(ctx context.Context, s *site, o *options) error {
 		{"(e) the hub, with a badge", hub.addr, getMenus(1000, "?format=telegram-inline&badges=users:3")},
 		{"(f) as (b), got with one GET through go-redis", empty.addr, getFrom("/redis/", manyUsers, "")},
 		{"(g) the hub, a menu in Redis", small.addr, getMenus(manyUsers, "")},
-	}
-	samples := make([][]sample, len(targets))
-	for round := range o.rounds + 1 {
-		for i, t := range targets {
-			got, err := load(ctx, t.addr, o.connections, o.length, t.next)
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
-			if round > 0 { // The first warms up.
-				samples[i] = append(samples[i], got)
-			}
-		}
-	}
-	fmt.Printf("## Menus, %d connections\n\n| | requests/s | of (a) | p50 | p99 |\n|---|---:|---:|---:|---:|\n", o.connections)
-	base := median(samples[0]).perSecond
-	for i, t := range targets {
-		m := median(samples[i])
-		fmt.Printf("| %s | %.0f | %.2f | %s | %s |\n", t.name, m.perSecond, m.perSecond/base, short(m.p50), short(m.p99))
+	}); err != nil {
+		return err
 	}
 	local, err := counters(ctx, small.addr)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nOf the hits of (g), %.0f %% came from memory.\n\n", 100*local["hits_local"]/local["hits"])
+	fmt.Printf("Of the hits of (g), %.0f %% came from memory.\n\n", 100*local["hits_local"]/local["hits"])
 	if err := stampede(ctx, hub.addr, small.addr); err != nil {
 		return err
 	}

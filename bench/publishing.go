@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"sync"
 )
@@ -27,35 +26,12 @@ func publishing(ctx context.Context, s *site, o *options) error {
 	}
 	defer hub.stop()
 	var keys sequence
-	targets := []struct {
-		name, addr string
-		header     func() string
-	}{
-		{"(a) Echo parses the body and answers", parse.addr, nil},
-		{"(b) and sends PUBLISH through go-redis", plain.addr, nil},
-		{"(c) the hub: log and PUBLISH, deduplicated by id", hub.addr, nil},
-		{"(d) the hub with an Idempotency-Key", hub.addr, func() string { return "Idempotency-Key: bench-" + keys.next() + "\r\n" }},
-	}
-	samples := make([][]sample, len(targets))
-	for round := range o.rounds + 1 {
-		for i, t := range targets {
-			got, err := load(ctx, t.addr, o.connections, o.length, publishToUsers(t.header))
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
-			if round > 0 { // The first warms up.
-				samples[i] = append(samples[i], got)
-			}
-		}
-	}
-	fmt.Printf("## Publishing, %d connections\n\n| | requests/s | of (a) | p50 | p99 |\n|---|---:|---:|---:|---:|\n", o.connections)
-	base := median(samples[0]).perSecond
-	for i, t := range targets {
-		m := median(samples[i])
-		fmt.Printf("| %s | %.0f | %.2f | %s | %s |\n", t.name, m.perSecond, m.perSecond/base, short(m.p50), short(m.p99))
-	}
-	fmt.Println()
-	return nil
+	return compare(ctx, o, "Publishing", []target{
+		{"(a) Echo parses the body and answers", parse.addr, publishToUsers(nil)},
+		{"(b) and sends PUBLISH through go-redis", plain.addr, publishToUsers(nil)},
+		{"(c) the hub: log and PUBLISH, deduplicated by id", hub.addr, publishToUsers(nil)},
+		{"(d) the hub with an Idempotency-Key", hub.addr, publishToUsers(func() string { return "Idempotency-Key: bench-" + keys.next() + "\r\n" })},
+	})
 }
 
 // sequence gives numbers, each once.
