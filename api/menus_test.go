@@ -240,7 +240,7 @@ func TestMenuScope(t *testing.T) {
 	h, tokens := startKeyedHub(t, map[string][]string{"other": {"publish:*", "subscribe:*", "temp", "match", "admin"}, "menus": {"menus"}, "all": {"*"}})
 	allowed := map[string]int{
 		"GET /v1/menus/definitions": 200, "GET /v1/menus": 200, "GET /v1/menus/1/main": 200, "POST /v1/menus/1/main": 200,
-		"PUT /v1/menus/1/main": 200, "POST /v1/menus/1/main/refresh": 200, "DELETE /v1/menus/1/main": 200, "DELETE /v1/menus/1": 200,
+		"PUT /v1/menus/1/main": 422, "POST /v1/menus/1/main/refresh": 200, "DELETE /v1/menus/1/main": 200, "DELETE /v1/menus/1": 200,
 		"POST /v1/menus/warm": 422, "POST /v1/menus/invalidate": 422, "GET /v1/menus/callbacks/cb:x": 404,
 		"GET /v1/menus/dead-writes": 200, "POST /v1/menus/dead-writes/1-0/retry": 404,
 	}

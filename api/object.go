@@ -43,7 +43,7 @@ func readObject(c echo.Context, take func(name string, value jsontext.Value) (pr
 		if err != nil {
 			return nil, unreadable(err)
 		}
-		if problem := take(name, value); problem != "" {
+		if problem := take(name, value); problem != "" && len(wrong) < maxWrong {
 			wrong = append(wrong, FieldProblem{Field: printable(name), Problem: problem})
 		}
 	}
@@ -55,6 +55,9 @@ func readObject(c echo.Context, take func(name string, value jsontext.Value) (pr
 	}
 	return wrong, nil
 }
+
+// maxWrong bounds how many wrong members are told of.
+const maxWrong = 100
 
 // unreadable tells where a body is wrong, and nothing of what it holds.
 func unreadable(err error) *problem {

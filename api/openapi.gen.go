@@ -364,7 +364,7 @@ type KeyboardButton struct {
 // Menu A menu as the Django bot keeps it. One that is set may have more members, which are kept, but nothing that Telegram
 // would not take as an inline keyboard: at most 100 options, none of whose labels and actions is blank.
 type Menu struct {
-	// Options The options, in the order in which they are shown. No two have the same `key`. Absent when there are none.
+	// Options The options, in the order in which they are shown. No two have the same `key`. Required in a menu that is set.
 	Options []MenuOption `json:"options,omitempty"`
 
 	// Role The role it is for, where the menu depends on it.
@@ -633,7 +633,12 @@ type ReplyKeyboardMarkup struct {
 // Stats What this hub has done since it started.
 type Stats struct {
 	// Caches Counters of each cache by name, such as `menus`. `hit_ratio` is the part of the lookups that the cache answered, 0 to
-	// 1; all others are whole numbers.
+	// 1; all others are whole numbers. Of `menus`: `hits` from the hub's memory (`hits_local`) and from Redis
+	// (`hits_redis`), of which `stale` were past their freshness; `misses`; `bypassed` while Redis or the menu source
+	// did not answer; `builds`, read from the menu source or built; `errors` of the menu source; `redis_errors`;
+	// `not_stored`, since the menu was changed while it was built; `damaged` entries; `lock_waits` for another hub's
+	// build, `lock_steals` of them in vain; `interruptions`, after which memory was read from Redis again;
+	// `entries_local` and `bytes_local` in memory now; `writes_…` to the menu source, by what became of them.
 	Caches map[string]map[string]float64 `json:"caches"`
 
 	// Events Counters of events by name.

@@ -39,7 +39,7 @@ type Config struct {
 	// TTL is how long a menu is kept, 1 s to MaxTTL. In the last Stale of it, a menu that was built or came from the source
 	// is made anew while the old one is returned; negative: it is not. Defaults: 30 min and a sixth of TTL.
 	TTL, Stale time.Duration
-	// SourceMissTTL is how long a menu is kept that was built since the source has none, at least 1 ms. Default: 1 min.
+	// SourceMissTTL is how long a menu counts as fresh that was built because the source has none, at least 1 ms. Default: 1 min.
 	SourceMissTTL time.Duration
 	// LocalBytes bounds what is kept in the process. Default: 64 MiB.
 	LocalBytes uint64
@@ -94,7 +94,7 @@ type Menus struct {
 	cache       *cache.Cache[Key, *entry]
 	queue       *writeBehind // nil without a source
 	definitions atomic.Pointer[Definitions]
-	bypassed    atomic.Int64 // menus that were built since the source failed
+	bypassed    atomic.Int64 // menus that were built because the source failed
 	callbacks   *callbacks
 
 	stop context.CancelFunc
@@ -237,13 +237,14 @@ func (m *Menus) lookup(ctx context.Context, d *Definitions, key Key, role, langu
 	result, err := m.cache.Lookup(ctx, key, d.variant(role, language), func(ctx context.Context) (*entry, error) {
 		return m.load(ctx, d, key, role, language)
 	})
+	if err == nil && result.Value.key != key && result.Value.key != (Key{}) {
+		err = errors.New("menucache: a cached menu is another user's, or of another type")
+	}
 	switch {
 	case err == nil || ctx.Err() != nil || errors.Is(err, cache.ErrClosed):
 		return result, translate(err)
-	case errors.Is(err, ErrSourceUnavailable):
-		m.cfg.Logger.Warn("a menu was built since the menu source failed", zap.Error(err))
-	default:
-		m.cfg.Logger.Error("a menu was built since it could not be loaded", zap.Error(err))
+	case !errors.Is(err, ErrSourceUnavailable): // That was said when it failed.
+		m.cfg.Logger.Warn("a menu was built for want of a better one", zap.Error(err))
 	}
 	m.bypassed.Add(1)
 	e, err := build(d, key, role, language)
@@ -264,10 +265,12 @@ func (m *Menus) load(ctx context.Context, d *Definitions, key Key, role, languag
 		return e, err
 	}
 	if err != nil {
+		m.cfg.Logger.Warn("the menu source failed", zap.Error(err))
 		return nil, err
 	}
 	menu, named, err := d.CheckMenu(key, own)
 	if err != nil {
+		m.cfg.Logger.Warn("the menu source has a menu that is not well made", zap.String("menu_type", key.Type))
 		return nil, fmt.Errorf("%w: it has a menu that is not well made", ErrSourceUnavailable)
 	}
 	e := &entry{key: key, menu: menu, etag: etagOf(menu), role: role, language: language}
@@ -280,11 +283,16 @@ func (m *Menus) load(ctx context.Context, d *Definitions, key Key, role, languag
 	return e, nil
 }
 
+// pendingPatience is how long the queue may take to say whether a newer menu is on its way to the source.
+const pendingPatience = 300 * time.Millisecond
+
 // own returns the menu that the source has of a user, or is about to get.
 func (m *Menus) own(ctx context.Context, key Key, role, language string) ([]byte, error) {
-	if !m.redis.Away() {
-		queued, found, err := m.queue.pending(ctx, key)
-		if err != nil && !m.redis.Away() {
+	if m.cfg.Queue != m.cfg.Redis || !m.redis.Away() {
+		asking, cancel := context.WithTimeout(ctx, pendingPatience)
+		queued, found, err := m.queue.pending(asking, key)
+		cancel()
+		if err != nil && (m.cfg.Queue != m.cfg.Redis || !m.redis.Away()) {
 			return nil, fmt.Errorf("%w: whether a newer menu is on its way to it is not known: %w", ErrSourceUnavailable, err)
 		}
 		if found {
@@ -438,8 +446,8 @@ func (d *Definitions) checkAudience(role, language *string, defaultRole, default
 func oneOf(known []string) string { return "must be one of " + strings.Join(known, ", ") }
 
 // Set keeps a menu, and stores it in the menu source first if the write says so. It fails with an InvalidError,
-// ErrMalformed, ErrTooLarge, ErrUnavailable, ErrSourceUnavailable and ErrSourceRefused. After the last three but one
-// readers get either the old menu or the new.
+// ErrMalformed, ErrTooLarge and ErrSourceRefused, which change nothing, and with ErrUnavailable and ErrSourceUnavailable,
+// after which readers get either the old menu or the new.
 func (m *Menus) Set(ctx context.Context, w Write) (Written, error) {
 	d := m.Definitions()
 	e, err := m.checkWrite(d, &w)
@@ -493,6 +501,18 @@ func (m *Menus) checkWrite(d *Definitions, w *Write) (*entry, error) {
 	}
 	if named != "" && w.Role != "" && named != w.Role {
 		return nil, &InvalidError{[]FieldProblem{{"role", "must be the role that the menu names, " + named}}}
+	}
+	if w.Mode != WriteCache {
+		w.Role = cmp.Or(w.Role, named)
+	}
+	if w.Mode != WriteCache && w.Role != named {
+		wrong = append(wrong, FieldProblem{"role", "must be named by the menu itself, as its member role: the menu source gets only the menu"})
+	}
+	if w.Mode != WriteCache && w.Language != "" {
+		wrong = append(wrong, FieldProblem{"lang", "must not be given with write: the menu source gets only the menu"})
+	}
+	if len(wrong) > 0 {
+		return nil, &InvalidError{wrong}
 	}
 	e := &entry{key: w.Key, menu: menu, etag: etagOf(menu), role: cmp.Or(w.Role, named), language: w.Language}
 	if e.options, err = ParseOptions(menu); err != nil {

@@ -3,6 +3,7 @@ package menucache
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -27,7 +28,11 @@ type callbacks struct {
 	away func() bool
 	// known are the ids that were kept lately, and when.
 	known *otter.Cache[string, time.Time]
+	// retryAt is when Redis may be asked again after it failed, in nanoseconds since 1970.
+	retryAt atomic.Int64
 }
+
+var errLately = errors.New("it did not answer a moment ago")
 
 func newCallbacks(rdb *redis.Client, prefix string, away func() bool) *callbacks {
 	return &callbacks{
@@ -40,6 +45,12 @@ func newCallbacks(rdb *redis.Client, prefix string, away func() bool) *callbacks
 
 func (c *callbacks) close() { c.known.StopAllGoroutines() }
 
+// callbackPatience is how long Redis may take to keep an id, and callbackRetry how long it is left alone when it did not.
+const (
+	callbackPatience = 300 * time.Millisecond
+	callbackRetry    = time.Second
+)
+
 // id returns the id of an action, after keeping what it stands for. Without Redis only those have one that were kept
 // lately, and the actions of the definitions, which every hub knows.
 func (c *callbacks) id(ctx context.Context, d *Definitions, action string) (string, error) {
@@ -51,10 +62,17 @@ func (c *callbacks) id(ctx context.Context, d *Definitions, action string) (stri
 	if !ok {
 		_, ok = d.ResolveCallback(id)
 	}
-	if ok && c.away() {
+	failing := time.Now().UnixNano() < c.retryAt.Load()
+	if ok && (failing || c.away()) {
 		return id, nil
 	}
+	if failing {
+		return "", unavailable("keeping what a button's id stands for", errLately)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callbackPatience)
+	defer cancel()
 	if err := c.rdb.Set(ctx, c.prefix+id, action, callbackTTL).Err(); err != nil {
+		c.retryAt.Store(time.Now().Add(callbackRetry).UnixNano())
 		if ok {
 			return id, nil
 		}

@@ -26,7 +26,7 @@ const maxDepth = 64
 // and the role that it names, "" if it names none.
 //
 // The menu is one JSON object without duplicate members. Of its members type and user_id, if they are there, are the
-// key's; role is one of Roles; options is an array of objects with key, label and action, of which Telegram could make
+// key's; role is one of Roles. Member options is required: an array of objects with key, label and action, of which Telegram could make
 // an inline keyboard, and no two of which have the same key. Others may be there.
 //
 // It returns ErrTooLarge, an error that wraps ErrMalformed, or an InvalidError that names every fault.
@@ -150,8 +150,8 @@ func (d *Definitions) checkMembers(key Key, read *menuMembers) (role string, fie
 	if read.role != "" && (!ok || !d.HasRole(role)) {
 		fields = append(fields, FieldProblem{"role", "must be one of " + strings.Join(d.roles, ", ")})
 	}
-	if read.optionsKind != 0 && read.optionsKind != '[' {
-		fields = append(fields, FieldProblem{"options", "must be an array"})
+	if read.optionsKind != '[' {
+		fields = append(fields, FieldProblem{"options", "must be given, as an array"})
 	}
 	return role, fields
 }

@@ -17,7 +17,7 @@ func TestCheckMenuTakes(t *testing.T) {
 	d := menucache.DefaultDefinitions()
 	key := menucache.Key{UserID: 9007199254740993, Type: "main"}
 	for _, test := range []struct{ menu, want, role string }{
-		{`{}`, `{}`, ""},
+		{`{"options":[]}`, `{"options":[]}`, ""},
 		{
 			` { "type" : "main" , "user_id":9007199254740993, "role":"admin","options" : [ ] } `,
 			`{"type":"main","user_id":9007199254740993,"role":"admin","options":[]}`, "admin",
@@ -27,7 +27,7 @@ func TestCheckMenuTakes(t *testing.T) {
 			`{"z":[1.0e+2,-0,1E400,{"a":null}],"a":"\u2615 \/","options":[{"x":1,"action":"a","label":" l ","key":"k","y":[]}]}`, "",
 		},
 		{`{"options":[{"key":"a","label":"A","action":"` + strings.Repeat("x", 20_000) + `"}]}`, "", ""},
-		{`{"other":"` + strings.Repeat("x", menucache.MaxMenuSize-12) + `"}`, "", ""},
+		{`{"options":[],"other":"` + strings.Repeat("x", menucache.MaxMenuSize-25) + `"}`, "", ""},
 	} {
 		raw := []byte(test.menu)
 		got, role, err := d.CheckMenu(key, raw)
@@ -84,13 +84,13 @@ func TestCheckMenuNamesEveryFault(t *testing.T) {
 	}{
 		{`{"type":"admin","user_id":6,"role":"boss","options":{}}`, []string{
 			`type must be "main", as where the menu is set`, "user_id must be 5, as where the menu is set",
-			"role must be one of user, admin, super_admin", "options must be an array",
+			"role must be one of user, admin, super_admin", "options must be given, as an array",
 		}},
 		{`{"type":null,"user_id":"5","role":null,"options":null}`, []string{
 			`type must be "main", as where the menu is set`, "user_id must be 5, as where the menu is set",
-			"role must be one of user, admin, super_admin", "options must be an array",
+			"role must be one of user, admin, super_admin", "options must be given, as an array",
 		}},
-		{`{"user_id":5.0}`, []string{"user_id must be 5, as where the menu is set"}},
+		{`{"user_id":5.0,"options":[]}`, []string{"user_id must be 5, as where the menu is set"}},
 		{`{"options":[{"key":"a","label":"","action":"x"},{"key":"b","action":"x"},{"key":"c","label":"C","action":"\t"},` +
 			`{"key":"a","label":"A","action":"x"},{"label":"A","action":"x"},{"key":5,"label":5,"action":5},5,{"key":"d","label":"\u200b\u2800","action":"x"}]}`, []string{
 			"options[0].label (a) must be text that is not blank",
@@ -109,6 +109,8 @@ func TestCheckMenuNamesEveryFault(t *testing.T) {
 			`{"options":[{"key":"a","label":"A","action":"x"},{"key":"b","label":"` + strings.Repeat("x", 10_000) + `","action":"x"}]}`,
 			[]string{"options[1] (b) is more than fits: Telegram takes 10000 bytes of markup"},
 		},
+		{`{}`, []string{"options must be given, as an array"}},
+		{`{"option":[]}`, []string{"options must be given, as an array"}},
 		{`{"a":1,"a":2}`, []string{"a is named twice"}},
 		{`{"options":[{},{"key":"a","key":"b"}]}`, []string{"options[1].key is named twice"}},
 		{`{"x~y":{"":{"z":1,"z":2}}}`, []string{"x~y.(empty).z is named twice"}},

@@ -2,6 +2,7 @@ package menucache
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -72,7 +73,8 @@ type Write struct {
 	Key
 	// Menu is the menu: a JSON object of at most MaxMenuSize bytes.
 	Menu []byte
-	// Role and Language limit whom the menu is for. Default: the role that the menu names itself, and any.
+	// Role and Language limit whom the menu is for. Default: the role that the menu names itself, and any. The menu source
+	// is told of neither: for it, the menu has to name the role itself, and Language must not be given.
 	Role, Language string
 	// TTL is how long it is kept, 1 s to MaxTTL. Default: Config.TTL.
 	TTL time.Duration
@@ -180,12 +182,13 @@ type InvalidError struct{ Fields []FieldProblem }
 type FieldProblem struct{ Field, Problem string }
 
 func (e *InvalidError) Error() string {
-	text := "menucache: invalid"
+	var text strings.Builder
+	text.WriteString("menucache: invalid")
 	for i, f := range e.Fields {
 		if i > 0 {
-			text += ";"
+			text.WriteByte(';')
 		}
-		text += " " + f.Field + " " + f.Problem
+		text.WriteString(" " + f.Field + " " + f.Problem)
 	}
-	return text
+	return text.String()
 }

@@ -71,7 +71,7 @@ type kept struct {
 	serial         int
 	key            menucache.Key
 	role, language string
-	byBot          bool
+	byBot, renewed bool
 	menu           []byte
 	// by is the hub that set it, and at when that was acknowledged.
 	by int
@@ -245,6 +245,9 @@ func (w *world) renew(rt *rapid.T) {
 	if err != nil && !errors.Is(err, menucache.ErrNotFound) {
 		rt.Fatal(err)
 	}
+	if k := w.current[key]; k != nil && err == nil {
+		k.renewed = true
+	}
 }
 
 func (w *world) get(rt *rapid.T) {
@@ -278,8 +281,8 @@ func (w *world) get(rt *rapid.T) {
 		rt.Fatalf("built for %+v: %s", r, a.Body)
 	case current != nil && w.has(current, by, began, r):
 		rt.Fatalf("menu %d was lost: %s %s", current.serial, a.Outcome, a.Body)
-	case a.Outcome == "MISS":
-		w.end(r.Key, by) // It takes the place of what was there.
+	case a.Outcome == "MISS" && current != nil && current.byBot && !current.renewed:
+		w.end(r.Key, by) // It takes the place of what the bot wrote, but not of what was set.
 	}
 }
 

@@ -39,6 +39,12 @@ func (m *Menus) Warm(ctx context.Context, w Warming) (Warmed, error) {
 }
 
 func (m *Menus) targets(ctx context.Context, d *Definitions, w Warming) ([]target, error) {
+	if w.Top > 0 && (len(w.Types) > 0 || w.Role != "" || w.Language != "") {
+		return nil, &InvalidError{[]FieldProblem{{"top", "must be given alone: it says itself which menus, for whom"}}}
+	}
+	if len(w.Types) > len(d.menus) {
+		return nil, &InvalidError{[]FieldProblem{{"types", "must name each type once at most"}}}
+	}
 	if len(w.Types) == 0 {
 		w.Types = []string{d.Types()[0]}
 	}

@@ -90,7 +90,7 @@ type writeBehind struct {
 	mu     sync.Mutex
 	closed bool
 	stop   context.CancelFunc
-	blocks *redis.Client // For reads that block, which only closing it ends.
+	blocks *redis.Client // For reads that block, which a pool's other users should not wait for.
 	done   sync.WaitGroup
 
 	queued, delivered, retried, superseded, buried atomic.Int64
@@ -106,8 +106,8 @@ const (
 const (
 	// writeGroup is the consumer group of all hubs.
 	writeGroup = "hub"
-	// longestBlock bounds a read that waits for writes.
-	longestBlock = 2 * time.Second
+	// longestBlock bounds a read that waits for writes, and so how long Close waits for it.
+	longestBlock = 500 * time.Millisecond
 )
 
 var errClosed = errors.New("menucache: closed")

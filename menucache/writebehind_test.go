@@ -810,6 +810,35 @@ func TestWriteBehindCloses(t *testing.T) {
 	}
 }
 
+// TestWriteBehindCloseLosesNoTime closes hubs while writes come: none is left with a hub that is gone, for whose lease it
+// would have to wait.
+func TestWriteBehindCloseLosesNoTime(t *testing.T) {
+	t.Parallel()
+	for name, open := range servers() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb, prefix := open(t), redistest.Prefix(t)
+			u := newUpstream(t, nil)
+			for n := range 25 {
+				q := startQueue(t, rdb, prefix, u, quick())
+				var all sync.WaitGroup
+				all.Go(func() {
+					<-time.After(rand.N(3 * time.Millisecond))
+					if _, err := q.Add(t.Context(), menucache.Key{UserID: int64(n + 1), Type: "main"}, []byte("{}")); err != nil {
+						t.Error(err)
+					}
+				})
+				<-time.After(rand.N(3 * time.Millisecond))
+				q.Close()
+				all.Wait()
+				if held := rdb.XPending(t.Context(), prefix+":menu:writes", "hub").Val(); held != nil && held.Count > 0 {
+					t.Fatalf("a hub that is gone holds %d writes", held.Count)
+				}
+			}
+		})
+	}
+}
+
 func TestNewWriteQueueChecks(t *testing.T) {
 	t.Parallel()
 	source := newSource(t, menucache.SourceConfig{URL: "http://host", Timeout: time.Second})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,19 +30,22 @@ func (w *writeBehind) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close takes up nothing more, lets the deliveries under way end, which takes no longer than the source's timeout and
-// two calls to Redis, and returns when all goroutines have ended. It may be called twice. What is queued stays in Redis.
+// Close takes up nothing more, lets the deliveries under way end, which takes no longer than half a second, the source's
+// timeout and two calls to Redis, and returns when all goroutines have ended. It may be called twice. What is queued stays
+// in Redis.
 func (w *writeBehind) Close() {
 	w.mu.Lock()
 	running := w.stop != nil && !w.closed
 	w.closed = true
 	if running {
 		w.stop()
-		_ = w.blocks.Close() // It cuts the read that blocks.
 	}
 	w.mu.Unlock()
+	// The read that waits is not cut: Redis could give its entry to a connection that is gone, and then nobody delivers
+	// it for a lease.
 	w.done.Wait()
 	if running {
+		_ = w.blocks.Close()
 		// Without Redis, another hub does it later.
 		_ = w.forget(context.Background(), w.cfg.Consumer)
 	}
@@ -95,7 +99,8 @@ func (w *writeBehind) session(ctx context.Context, slots chan struct{}, workers 
 		return err
 	}
 	up()
-	var claimed time.Time // When the entries of dead hubs were last looked for, and none was left.
+	lasting := context.WithoutCancel(ctx) // What was taken is brought to an end: the source's timeout bounds it.
+	var claimed time.Time                 // When the entries of dead hubs were last looked for, and none was left.
 	cursor := "0-0"
 	for {
 		select {
@@ -103,14 +108,17 @@ func (w *writeBehind) session(ctx context.Context, slots chan struct{}, workers 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if ctx.Err() != nil { // Both may come about at a time.
+			return ctx.Err()
+		}
 		var entries []redis.XMessage
 		if time.Since(claimed) >= w.cfg.Lease/3 {
-			entries, cursor, err = w.claimDead(ctx, cursor)
+			entries, cursor, err = w.claimDead(lasting, cursor)
 			if cursor == "0-0" {
 				claimed = time.Now()
 			}
 		} else {
-			entries, err = w.next(ctx)
+			entries, err = w.next(lasting)
 		}
 		if len(entries) == 0 {
 			<-slots
@@ -122,8 +130,7 @@ func (w *writeBehind) session(ctx context.Context, slots chan struct{}, workers 
 		entry := entries[0]
 		workers.Go(func() {
 			defer func() { <-slots }()
-			// What was taken is brought to an end: the source's timeout bounds it.
-			w.deliver(context.WithoutCancel(ctx), entry)
+			w.deliver(lasting, entry)
 		})
 	}
 }
@@ -179,7 +186,7 @@ func (w *writeBehind) deliver(ctx context.Context, entry redis.XMessage) {
 	}
 	text := ""
 	if problem != nil {
-		text = problem.Error()
+		text = strings.TrimPrefix(problem.Error(), "menucache: ")
 	}
 	result, err := w.do(ctx, "finish", field, entry.ID, token, id, outcome, w.backoff(attempts).Milliseconds(),
 		w.cfg.MaxAttempts, text, w.cfg.MaxDead).Text()

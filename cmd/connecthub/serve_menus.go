@@ -51,7 +51,7 @@ func (c *menuSettings) validate() error {
 		{"MENU_STALE", c.MenuStale >= 0 && c.MenuStale < c.MenuTTL, fmt.Sprintf("must be at least 0s and less than MENU_TTL, which is %v", c.MenuTTL)},
 		{"MENU_LOCAL_MIB", c.MenuLocalMiB >= 1 && c.MenuLocalMiB <= 1<<20, "must be from 1 to 1048576"},
 		{"MENU_WARM", c.MenuWarm >= 0 && c.MenuWarm <= menucache.MaxWarm, "must be from 0 to 10000"},
-		{"MENU_SOURCE_TIMEOUT", c.MenuSourceTimeout >= time.Millisecond && c.MenuSourceTimeout <= 10*time.Second, "must be from 1ms to 10s"},
+		{"MENU_SOURCE_TIMEOUT", c.MenuSourceTimeout >= time.Millisecond && c.MenuSourceTimeout <= 5*time.Second, "must be from 1ms to 5s"},
 	} {
 		if !s.ok {
 			return &settingError{s.name, s.want}
@@ -103,6 +103,7 @@ type menus struct {
 // newMenus makes the part of the hub that has to do with menus. Queue is the Redis that nobody clears.
 func (c *menuSettings) newMenus(rdb, queue *redis.Client, url string, publisher *events.Publisher, log *zap.Logger) (_ *menus, err error) {
 	m := &menus{log: log, hangup: make(chan os.Signal, 1)}
+	signal.Notify(m.hangup, syscall.SIGHUP) // Without it the signal would end the process.
 	if m.source, err = c.source(); err != nil {
 		return nil, err
 	}
@@ -155,7 +156,6 @@ func (m *menus) start(ctx context.Context) error {
 			return err
 		}
 	}
-	signal.Notify(m.hangup, syscall.SIGHUP) // Without it the signal would end the process.
 	m.work.Go(func() {
 		for range m.hangup {
 			if m.file == nil {

@@ -68,7 +68,8 @@ type Config[K comparable, V any] struct {
 	// MissingTTL is how long it is remembered that there is nothing to load. Default: 30 s. Negative: it is not.
 	MissingTTL time.Duration
 	// ForeignTTL is the TTL with which other programs write values, from which is judged when they did. Such a value counts
-	// as older than an invalidation of its tag if it was not written at least 5 s later. After
+	// as older than an invalidation of its tag if it was not written at least 5 s later, as far as
+	// its TTL tells, and this process was not told of it after the invalidation. After
 	// Invalidate, and whenever changes may have been missed, all keys are walked over with SCAN in the background: what is no
 	// longer valid is deleted, for those programs' sake, and what they wrote put into the Index. Default: none do.
 	ForeignTTL time.Duration
@@ -162,6 +163,9 @@ type Cache[K comparable, V any] struct {
 	mu      sync.Mutex
 	flights map[K][]*flight[V]
 	foreign foreign[K]
+	// marks are the keys that were changed lately, and synced under which epoch; see mark.
+	marks   map[K]string
+	synced  string
 	work    sync.WaitGroup
 	closing chan struct{}
 }
@@ -211,7 +215,7 @@ func New[K comparable, V any](cfg Config[K, V]) (*Cache[K, V], error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Cache[K, V]{cfg: cfg, redis: cfg.Redis, flights: map[K][]*flight[V]{}, closing: make(chan struct{})}
+	c := &Cache[K, V]{cfg: cfg, redis: cfg.Redis, flights: map[K][]*flight[V]{}, marks: map[K]string{}, closing: make(chan struct{})}
 	c.epoch.Store(&epoch{})
 	var err error
 	const overhead = 200 // bytes of an item and its place in the map
@@ -226,7 +230,7 @@ func New[K comparable, V any](cfg Config[K, V]) (*Cache[K, V], error) {
 	}
 	c.redis.watchers = append(c.redis.watchers, watcher{
 		prefix: cfg.Prefix, key: cfg.EpochKey,
-		changed: c.onChange, flushed: c.flush, interrupted: c.interrupt,
+		changed: c.onChange, flushed: c.flush, interrupted: c.interrupt, synced: c.sync,
 	})
 	return c, nil
 }
@@ -252,7 +256,8 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K, load Load[V]) (V, error) {
 }
 
 // Lookup does what Get does, and tells where the value came from. A value that is kept but does not match the variant
-// counts as none; the load has to return one that does. The last variant that was asked for is kept.
+// counts as none; the load has to return one that does. The last variant that was asked for is kept, but one that was
+// Set stays until it expires, if Config.Stale is above 0: for other variants a value is loaded then, and not kept.
 func (c *Cache[K, V]) Lookup(ctx context.Context, key K, variant string, load Load[V]) (Result[V], error) {
 	c.redis.use()
 	if it, ok := c.local.GetIfPresent(key); ok {
@@ -278,7 +283,7 @@ func (c *Cache[K, V]) usable(it *item[V], now int64) bool {
 	case now >= it.expires || c.closed.Load():
 		return false
 	case it.failed != nil:
-		return true
+		return c.redis.away.Load() || c.redis.current(now)
 	case it.era != c.era.Load():
 		return false
 	case c.redis.away.Load():
@@ -376,6 +381,7 @@ func (c *Cache[K, V]) onChange(name string) {
 	}
 	if key, ok := c.cfg.Parse(name); ok {
 		c.forget(key)
+		c.mark(key)
 		c.notice(key)
 	}
 }
@@ -393,6 +399,8 @@ func (c *Cache[K, V]) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.outdateAll()
+	clear(c.marks)
+	c.synced = ""
 	c.local.InvalidateAll()
 }
 
@@ -402,6 +410,8 @@ func (c *Cache[K, V]) interrupt() {
 	c.mu.Lock()
 	c.era.Add(1)
 	c.outdateAll()
+	clear(c.marks)
+	c.synced = ""
 	c.mu.Unlock()
 	c.walk(context.Background()) // For what the cache was not told of.
 }

@@ -18,12 +18,13 @@
 //   - With Config.ForeignTTL, what other programs wrote counts as well, and what is invalidated is deleted soon, so that
 //     they do not read it either.
 //
-// Limits: while Redis is away, what others change is not seen, nor what they changed in the last moments before, and
-// nothing can be set or deleted. What Redis forgets in a crash is forgotten; if it comes back with older data, older values
-// come back. A DEL by another client of a key that is not there leaves no trace: a load that is under way is stored after
-// it. That a key expired sooner since another client said so is seen when Redis notices, as a rule within a second. A
-// process that is suspended for long may return one value that was right when it was suspended. The clocks of the
-// processes should agree within a second or so: they decide how long a value is fresh. One Redis server, no cluster.
+// Limits: while Redis is away, what others change is not seen, and nothing can be set or deleted. Nor is seen during an
+// outage what they changed in the last moments before it: within MaxLag, or a third of a second in a process that was
+// idle. What Redis forgets in a crash is forgotten; if it comes back with older data, older values come back. A DEL by
+// another client of a key that is not there leaves no trace: a load that is under way is stored after it. That a key
+// expired sooner since another client said so is seen when Redis notices, as a rule within a second. A process that is
+// suspended for long may return one value that was right when it was suspended. The clocks of the processes should
+// agree within a second or so: they decide how long a value is fresh. One Redis server, no cluster.
 //
 // All of it is safe for concurrent use. Keys in Redis are never enumerated with KEYS, nor with SCAN while a caller waits.
 //

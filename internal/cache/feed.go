@@ -42,8 +42,8 @@ const (
 //
 // The feed is a connection on which Redis tells of changed keys: client tracking in broadcast mode, or, where that does not
 // exist or is not allowed, a Pub/Sub channel on which caches tell each other, or nothing where that is not allowed either;
-// then what was read is used for MaxLag. Every 25 ms, or less often while no cache is asked, a PING shows that nothing is still on its way; what is kept in the
-// process may be used until MaxLag after the last PING that was answered.
+// then what was read is used for MaxLag. Every 25 ms, or less often while no cache is asked, a PING shows that nothing is
+// still on its way; what is kept in the process may be used until MaxLag after the last PING that was answered.
 type Redis struct {
 	rdb     *redis.Client
 	url     string
@@ -73,6 +73,9 @@ type watcher struct {
 	// missed. They do not block.
 	changed              func(key string)
 	flushed, interrupted func()
+	// synced is called with what that one key holds, after changed was called for all that had changed before it was read,
+	// and before it is for what changes later. Only client tracking offers this.
+	synced func(text string)
 }
 
 // NewRedis makes the feed for a client and the URL it was opened with; it does no I/O. Channel is the Pub/Sub channel on
@@ -164,6 +167,10 @@ func (r *Redis) track(ctx context.Context) error {
 	}
 	slices.Sort(feed.Prefixes)
 	feed.Prefixes = slices.Compact(feed.Prefixes) // Redis refuses one that comes twice.
+	single := make([]string, len(r.watchers))
+	for i, w := range r.watchers {
+		single[i] = w.key
+	}
 	var client *redis.Client
 	end := func() {
 		if client != nil {
@@ -178,11 +185,33 @@ func (r *Redis) track(ctx context.Context) error {
 				return err
 			}
 		}
-		if err = client.Ping(ctx).Err(); err != nil {
+		texts, err := readAll(ctx, client, single)
+		if err != nil {
 			end() // A client of go-redis that could not connect does not try again for a second.
+			return err
 		}
-		return err
+		for i, w := range r.watchers {
+			w.synced(texts[i])
+		}
+		return nil
 	})
+}
+
+// readAll reads texts, which is as good as a PING. What is no text is "".
+func readAll(ctx context.Context, client *redis.Client, names []string) ([]string, error) {
+	pipe := client.Pipeline()
+	replies := make([]*redis.StringCmd, len(names))
+	for i, name := range names {
+		replies[i] = pipe.GetRange(ctx, name, 0, -1)
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !strings.HasPrefix(err.Error(), "WRONGTYPE") {
+		return nil, err
+	}
+	texts := make([]string, len(names))
+	for i, reply := range replies {
+		texts[i] = reply.Val()
+	}
+	return texts, nil
 }
 
 // listen runs the feed with Pub/Sub until ctx ends or the connection breaks, or returns why the server cannot do it.
@@ -250,8 +279,11 @@ func (r *Redis) beats(ctx context.Context, trust time.Duration, ping func(contex
 		case cannot(err) || errors.Is(err, errBroken):
 			return err
 		}
-		if err != nil || r.away.Load() { // Perhaps only this connection broke, or only this one works.
+		if failed := err; failed != nil || r.away.Load() { // Perhaps only this connection broke, or only this one works.
 			err = r.soon(ctx, func(ctx context.Context) error { return r.rdb.Ping(ctx).Err() })
+			if failed != nil && err == nil {
+				r.interrupt() // Redis goes on without us: what is in the process is not to be used in an outage either.
+			}
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -280,6 +312,23 @@ func (r *Redis) doze(ctx context.Context, ticker *time.Ticker) {
 	case <-ctx.Done():
 	}
 	ticker.Reset(beat)
+}
+
+// catchUp waits until Redis has told of all that was acknowledged before, or for MaxLag.
+func (r *Redis) catchUp(ctx context.Context) {
+	began := r.now()
+	ctx, cancel := context.WithTimeout(ctx, MaxLag)
+	defer cancel()
+	ticker := time.NewTicker(beat / 5)
+	defer ticker.Stop()
+	for r.heard.Load() < began {
+		r.stir()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // use tells the feed that what is in the process is wanted.

@@ -79,6 +79,10 @@ func (c *Cache[K, V]) fly(ctx context.Context, key K, f *flight[V], load Load[V]
 		return c.loadAlone(ctx, key, f, load)
 	}
 	found, err := c.read(ctx, key)
+	if err == nil && found.doubtful {
+		c.redis.catchUp(ctx)
+		found, err = c.read(ctx, key)
+	}
 	switch {
 	case err == nil && found.it != nil && c.fits(found.it, f.variant):
 		c.keep(key, f, found.it)
@@ -158,35 +162,43 @@ func (c *Cache[K, V]) countJoined(r Result[V], err error) {
 
 // load takes the lock, loads and stores. It returns what another process stored meanwhile, if one did.
 func (c *Cache[K, V]) load(ctx context.Context, key K, f *flight[V], found found[V], load Load[V]) (Result[V], error) {
+	if found.set {
+		return c.loadBeside(ctx, key, f, load)
+	}
 	token := newToken()
 	deadline := c.redis.now() + int64(c.cfg.LockWait)
-	var taken, waited, steal bool
-	for {
+	var holder string
+	for waited, late := false, false; ; {
 		var err error
-		if taken, found, err = c.lease(ctx, key, token, steal); err != nil {
+		if holder, found, err = c.lease(ctx, key, token, false); err != nil {
 			c.count.redisErrors.Add(1)
 			return c.loadAlone(ctx, key, f, load)
 		}
-		if found.it != nil && c.fits(found.it, f.variant) {
-			if taken {
+		if fits := found.it != nil && c.fits(found.it, f.variant); fits || found.set {
+			if holder == token {
 				c.release(ctx, key, token)
+			}
+			if !fits {
+				return c.loadBeside(ctx, key, f, load)
 			}
 			c.keep(key, f, found.it)
 			return c.answer(found.it, c.redis.now(), &c.count.remoteHits)
 		}
-		if taken {
+		if holder == token {
+			break
+		}
+		if late {
+			// The holder is slow, or dead. Its token is good for whoever stores first: it says that nothing changed since.
+			c.count.lockSteals.Add(1)
 			break
 		}
 		if !waited {
 			waited = true
 			c.count.lockWaits.Add(1)
 		}
-		steal = !c.waitForLock(ctx, key, f.variant, deadline)
+		late = !c.waitForLock(ctx, key, f.variant, deadline)
 	}
-	if steal {
-		c.count.lockSteals.Add(1)
-	}
-	it, stored, err := c.loadAndStore(ctx, key, token, found, load)
+	it, stored, err := c.loadAndStore(ctx, key, holder, holder == token, found, load)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		c.keepFailure(key, f, err)
 		return Result[V]{}, err
@@ -218,11 +230,23 @@ func (c *Cache[K, V]) waitForLock(ctx context.Context, key K, variant string, de
 	return false
 }
 
-// loadAndStore loads a value and stores it while the token is still good. Whatever happens, it gives the lock back.
+// loadBeside loads a value for a variant that is not kept.
+func (c *Cache[K, V]) loadBeside(ctx context.Context, key K, f *flight[V], load Load[V]) (Result[V], error) {
+	v, err := c.call(ctx, load)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		c.keepFailure(key, f, err)
+		return Result[V]{}, err
+	}
+	c.count.misses.Add(1)
+	return Result[V]{Value: v, Outcome: Miss}, err
+}
+
+// loadAndStore loads a value and stores it while the token is still good. If the lock is its own, it gives it back
+// whatever happens.
 func (c *Cache[K, V]) loadAndStore(
-	ctx context.Context, key K, token string, found found[V], load Load[V],
+	ctx context.Context, key K, token string, own bool, found found[V], load Load[V],
 ) (it *item[V], stored bool, err error) {
-	locked := true
+	locked := own
 	defer func() {
 		if locked {
 			c.release(ctx, key, token)
@@ -314,12 +338,12 @@ func (c *Cache[K, V]) refresh(ctx context.Context, key K, variant string, it *it
 // refreshNow returns false when the load failed.
 func (c *Cache[K, V]) refreshNow(ctx context.Context, key K, f *flight[V], load Load[V]) bool {
 	token := newToken()
-	taken, found, err := c.lease(ctx, key, token, false)
+	holder, found, err := c.lease(ctx, key, token, false)
 	if err != nil {
 		c.count.redisErrors.Add(1)
 		return true
 	}
-	if !taken {
+	if holder != token {
 		return true // Another process does it.
 	}
 	if found.it != nil && c.fits(found.it, f.variant) && c.redis.now() < found.it.eager {
@@ -327,7 +351,7 @@ func (c *Cache[K, V]) refreshNow(ctx context.Context, key K, f *flight[V], load 
 		c.keep(key, f, found.it)
 		return true
 	}
-	it, stored, err := c.loadAndStore(ctx, key, token, found, load)
+	it, stored, err := c.loadAndStore(ctx, key, token, true, found, load)
 	if stored {
 		c.keep(key, f, it)
 	}

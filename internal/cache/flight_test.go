@@ -308,3 +308,35 @@ func TestCloseWaitsAndLaterCallsFail(t *testing.T) {
 		t.Error("the refresh was not stored:", v, err)
 	}
 }
+
+// TestSlowLoadsAreStored has several processes load the same for longer than they wait for each other.
+func TestSlowLoadsAreStored(t *testing.T) {
+	t.Parallel()
+	cfg := config(redistest.Prefix(t))
+	cfg.LockWait = 20 * time.Millisecond
+	hubs := make([]*hub, 4)
+	for i := range hubs {
+		hubs[i] = open(t, url(t), cfg)
+	}
+	var readers sync.WaitGroup
+	for _, h := range hubs {
+		slow := func(ctx context.Context) (note, error) {
+			h.loads.Add(1)
+			after(5 * cfg.LockWait)
+			return note{Text: "one"}, ctx.Err()
+		}
+		readers.Go(func() {
+			for begun := time.Now(); time.Since(begun) < time.Second; {
+				if v, err := h.Get(t.Context(), 1, slow); err != nil || v.Text != "one" {
+					t.Error(v, err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	for i, h := range hubs {
+		if s := h.Stats(); h.loads.Load() > 1 || s.LocalHits+s.RemoteHits == 0 {
+			t.Errorf("hub %d: %+v", i, s)
+		}
+	}
+}

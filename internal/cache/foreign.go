@@ -30,6 +30,30 @@ type foreign[K comparable] struct {
 	noticed map[K]struct{}
 }
 
+// sync takes the epoch as it is known to be on the feed: everything that Redis tells of next is newer.
+func (c *Cache[K, V]) sync(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.synced = text
+}
+
+// mark remembers that Redis told of a change of a key, and under which epoch: nothing was invalidated since. So a value that
+// another program writes after an invalidation is known to be newer, whatever its TTL.
+func (c *Cache[K, V]) mark(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.synced != "" && len(c.marks) < maxNoticed {
+		c.marks[key] = c.synced
+	}
+}
+
+func (c *Cache[K, V]) marked(key K, e epoch) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text, ok := c.marks[key]
+	return ok && text == e.text
+}
+
 // walk goes over all keys in the background: it deletes what is no longer valid, and puts the groups of the others into
 // the index. Of several that are asked for while one is under way, one follows.
 func (c *Cache[K, V]) walk(ctx context.Context) {
@@ -143,7 +167,7 @@ func (c *Cache[K, V]) visit(ctx context.Context, names []string, sweep bool) (le
 	var valid []K
 	for i, key := range keys {
 		raw, _ := get.Val()[i].(string)
-		v, m, err := c.cfg.Codec.Decode([]byte(raw))
+		v, m, err := c.decode(raw)
 		if raw == "" || err != nil {
 			continue // It has gone, or nobody knows what it is.
 		}

@@ -77,12 +77,13 @@ func TestWhatAnotherProgramWroteIsServedUntilItExpires(t *testing.T) {
 
 func TestWhatAnotherProgramWroteIsJudgedByWhenItDid(t *testing.T) {
 	t.Parallel()
-	h := open(t, url(t), besides(redistest.Prefix(t)))
+	cfg := besides(redistest.Prefix(t))
+	before := open(t, url(t), cfg)
 	rdb := redistest.Shared(t).Client()
 	// The epoch is from a minute ago, when all but parity:0 was invalidated.
 	at := time.Now().Add(-time.Minute).UnixMicro()
-	must(t, rdb.Set(t.Context(), h.epochKey, fmt.Sprintf("floor=1 parity:1=%d", at), 0))
-	for n, test := range []struct {
+	must(t, rdb.Set(t.Context(), before.epochKey, fmt.Sprintf("floor=1 parity:1=%d", at), 0))
+	tests := []struct {
 		ago  time.Duration
 		kept bool
 	}{
@@ -94,14 +95,18 @@ func TestWhatAnotherProgramWroteIsJudgedByWhenItDid(t *testing.T) {
 		{0, false}, // Longer than others write.
 		{0, true},
 		{0, false}, // For ever.
-	} {
-		write(t, rdb, h.name(n), "foreign", test.ago)
+	}
+	for n, test := range tests {
+		write(t, rdb, before.name(n), "foreign", test.ago)
 		switch n {
 		case 5:
-			must(t, rdb.Expire(t.Context(), h.name(n), 2*foreignTTL))
+			must(t, rdb.Expire(t.Context(), before.name(n), 2*foreignTTL))
 		case 7:
-			must(t, rdb.Persist(t.Context(), h.name(n)))
+			must(t, rdb.Persist(t.Context(), before.name(n)))
 		}
+	}
+	h := open(t, url(t), cfg) // It was not told of all that.
+	for n, test := range tests {
 		want, outcome := "foreign", cache.Hit
 		if !test.kept {
 			want, outcome = "new", cache.Miss

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -50,6 +51,10 @@ var (
 type found[V any] struct {
 	// it is the value, nil when there is none that is valid.
 	it *item[V]
+	// set says that it was set, loaded that it was loaded: see Lookup.
+	set, loaded bool
+	// doubtful says that there is a value of another program that was perhaps written since its tag was invalidated.
+	doubtful bool
 	// raw is what is there, "" if nothing, and epoch the one that it was judged by.
 	raw   string
 	epoch epoch
@@ -93,17 +98,31 @@ func (c *Cache[K, V]) judge(key K, l look, raw, epochText string, left time.Dura
 	if raw == "" {
 		return f
 	}
-	v, m, err := c.cfg.Codec.Decode([]byte(raw))
+	v, m, err := c.decode(raw)
 	if err != nil {
 		c.count.damaged.Add(1)
 		c.cfg.Logger.Warn("a damaged cache entry counts as none", zap.Int("bytes", len(raw)), zap.Error(err))
 		return f
 	}
 	now := time.Now()
-	if m, ok := c.valid(key, v, m, f.epoch, now, left); ok && now.Before(m.ExpiresAt) {
+	m, ok := c.valid(key, v, m, f.epoch, now, left)
+	f.doubtful = !ok && m.Epoch == 0 && c.redis.Tracked()
+	if ok && now.Before(m.ExpiresAt) {
 		f.it = c.item(v, m, l)
+		f.loaded = m.Epoch > 0 && (m.Missing || m.FreshUntil.Before(m.ExpiresAt))
+		f.set = m.Epoch > 0 && !f.loaded && c.cfg.Stale > 0
 	}
 	return f
+}
+
+// decode decodes a value. One that the codec panics at is damaged.
+func (c *Cache[K, V]) decode(raw string) (v V, m Meta, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("cache: decoding panicked: %v", p)
+		}
+	}()
+	return c.cfg.Codec.Decode([]byte(raw))
 }
 
 // valid reports whether a value is, by its tags, and returns its times. When another program wrote it is judged by left.
@@ -125,7 +144,7 @@ func (c *Cache[K, V]) valid(key K, v V, m Meta, e epoch, now time.Time, left tim
 	if written.IsZero() {
 		m.StoredAt = now
 	}
-	return m, e.foreignValid(written, tags)
+	return m, e.foreignValid(written, tags) || c.marked(key, e)
 }
 
 // seen returns the epoch that a text is, and remembers it.
@@ -142,25 +161,26 @@ func (c *Cache[K, V]) lockName(name string) string {
 	return c.cfg.LockPrefix + strings.TrimPrefix(name, c.cfg.Prefix)
 }
 
-// lease tries to take the lock of a key.
-func (c *Cache[K, V]) lease(ctx context.Context, key K, token string, steal bool) (bool, found[V], error) {
+// lease tries to take the lock of a key, with force from whoever holds it, and returns the token that it then has: the own
+// one, or that of another process.
+func (c *Cache[K, V]) lease(ctx context.Context, key K, token string, force bool) (string, found[V], error) {
 	look, name := c.look(), c.cfg.RedisKey(key)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	hold := c.cfg.LoadTimeout + time.Second // Longer than the load may take, and the answer of Redis.
-	force := "0"
-	if steal {
-		force = "1"
+	forced := "0"
+	if force {
+		forced = "1"
 	}
 	reply, err := leaseScript.Run(ctx, c.redis.rdb,
-		[]string{name, c.lockName(name), c.cfg.EpochKey}, token, hold.Milliseconds(), force).Slice()
-	if err != nil || len(reply) != 3 {
-		return false, found[V]{}, unavailable("lock", cmp.Or(err, errReply))
+		[]string{name, c.lockName(name), c.cfg.EpochKey}, token, hold.Milliseconds(), forced).Slice()
+	if err != nil || len(reply) != 4 {
+		return "", found[V]{}, unavailable("lock", cmp.Or(err, errReply))
 	}
-	taken, _ := reply[0].(int64)
 	raw, _ := reply[1].(string)
 	epochText, _ := reply[2].(string)
-	return taken == 1, c.judge(key, look, raw, epochText, -1), nil
+	holder, _ := reply[3].(string)
+	return holder, c.judge(key, look, raw, epochText, -1), nil
 }
 
 // store stores a value while the token is good, and gives the lock back.

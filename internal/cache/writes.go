@@ -53,6 +53,9 @@ func (c *Cache[K, V]) set(ctx context.Context, key K, v V, ttl time.Duration, fo
 	for {
 		now := time.Now()
 		m := Meta{StoredAt: now, FreshUntil: now.Add(ttl), ExpiresAt: now.Add(ttl), Epoch: e.last}
+		if found != nil && found.loaded {
+			m.FreshUntil = m.FreshUntil.Add(-time.Millisecond) // It still can be loaded anew: see item.
+		}
 		raw, err := c.cfg.Codec.Encode(v, m)
 		if err != nil {
 			return false, err
@@ -105,6 +108,11 @@ func (c *Cache[K, V]) Delete(ctx context.Context, keys ...K) (int, error) {
 	if err := c.writable(); err != nil {
 		return 0, err
 	}
+	return c.drop(ctx, keys...)
+}
+
+// drop deletes, also when the cache was closed or Redis is thought to be away.
+func (c *Cache[K, V]) drop(ctx context.Context, keys ...K) (int, error) {
 	defer func() {
 		for _, key := range keys {
 			c.forget(key)
