@@ -69,10 +69,10 @@ func TestRedisIsAway(t *testing.T) {
 			one, other := openTwo(t, server.URL(), func(c *menucache.Config) { c.TTL, c.Stale = time.Hour, time.Hour-time.Second })
 			set, stale := ask(menucache.Key{UserID: 1, Type: "main"}, "", ""), ask(menucache.Key{UserID: 2, Type: "main"}, "", "")
 			one.set(t, menucache.Write{Key: set.Key, Menu: own("kept")})
-			began := time.Now()
 			one.settled(t, stale)
 			one.settled(t, set)
 			outage.begin(server)
+			began := time.Now() // Nothing is made anew from now on.
 			one.noticed(t, true)
 			other.noticed(t, true)
 			after(time.Until(began.Add(time.Second)))
