@@ -31,7 +31,7 @@ func TestCurlRunsWhatTheHubPrints(t *testing.T) {
 			h := serve(t, test.hub...)
 			h.says(t, "Stop the hub with Ctrl+C.")
 			commands := printed.FindAllStringSubmatch(h.stdout.String(), -1)
-			if len(commands) != 3 {
+			if len(commands) != 4 {
 				t.Fatalf("the hub shows %d commands:\n%s", len(commands), h.stdout)
 			}
 			stream := start(t, test.shell, "sh", "-c", commands[0][1])
@@ -43,6 +43,9 @@ func TestCurlRunsWhatTheHubPrints(t *testing.T) {
 			stream.says(t, `"data":{"name":"Анна"}`)
 			if log := run(t, test.shell, "sh", "-c", commands[2][1]); !strings.Contains(log, `"data":{"name":"Анна"}`) {
 				t.Errorf("the log says %s", log)
+			}
+			if menu := run(t, test.shell, "sh", "-c", commands[3][1]); !strings.Contains(menu, `"label":"👤 Профиль"`) {
+				t.Errorf("the menu is %s", menu)
 			}
 			h.stop(t)
 			stream.succeeds(t)
