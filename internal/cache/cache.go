@@ -231,6 +231,7 @@ func New[K comparable, V any](cfg Config[K, V]) (*Cache[K, V], error) {
 	c.redis.watchers = append(c.redis.watchers, watcher{
 		prefix: cfg.Prefix, key: cfg.EpochKey,
 		changed: c.onChange, flushed: c.flush, interrupted: c.interrupt, synced: c.sync,
+		begun: func() { c.walk(context.Background()) }, // For what the cache was not told of.
 	})
 	return c, nil
 }
@@ -413,7 +414,6 @@ func (c *Cache[K, V]) interrupt() {
 	clear(c.marks)
 	c.synced = ""
 	c.mu.Unlock()
-	c.walk(context.Background()) // For what the cache was not told of.
 }
 
 // outdate takes a key out of the hands of those who are reading it. Mu is held.

@@ -42,7 +42,7 @@ const (
 //
 // The feed is a connection on which Redis tells of changed keys: client tracking in broadcast mode, or, where that does not
 // exist or is not allowed, a Pub/Sub channel on which caches tell each other, or nothing where that is not allowed either;
-// then what was read is used for MaxLag. Every 25 ms, or less often while no cache is asked, a PING shows that nothing is
+// then what was read is used for MaxLag. Every 25 ms, or less often while no cache is asked, a small read or a PING shows that nothing is
 // still on its way; what is kept in the process may be used until MaxLag after the last PING that was answered.
 type Redis struct {
 	rdb     *redis.Client
@@ -57,7 +57,7 @@ type Redis struct {
 
 	used  atomic.Bool   // that a cache was asked since the last beat
 	wake  chan struct{} // that one is asked while beats are rare
-	heard atomic.Int64  // when the last PING that was answered was sent: nanoseconds since base
+	heard atomic.Int64  // when the last beat that was answered was sent: nanoseconds since base
 	away  atomic.Bool
 	trust atomic.Int64 // how long what was read is right: a Duration, see there
 
@@ -69,10 +69,10 @@ type Redis struct {
 // watcher is a cache that wants to know of changes of keys with a prefix, and of one key with that very name.
 type watcher struct {
 	prefix, key string
-	// changed is called for each of them, flushed when all may have changed, and interrupted when changes may have been
-	// missed. They do not block.
-	changed              func(key string)
-	flushed, interrupted func()
+	// changed is called for each of them, flushed when all may have changed, interrupted when changes may have been missed,
+	// and begun when the feed begins, or begins again, after interrupted. They do not block.
+	changed                     func(key string)
+	flushed, interrupted, begun func()
 	// synced is called with what that one key holds, after changed was called for all that had changed before it was read,
 	// and before it is for what changes later. Only client tracking offers this.
 	synced func(text string)
@@ -161,7 +161,7 @@ func (r *Redis) run(ctx context.Context) {
 
 // track runs the feed with client tracking until ctx ends, or returns why the server cannot do it.
 func (r *Redis) track(ctx context.Context) error {
-	feed := redisconn.Tracking{Started: r.interrupt, Changed: r.changed, Flushed: r.flushed}
+	feed := redisconn.Tracking{Started: r.begin, Changed: r.changed, Flushed: r.flushed}
 	for _, w := range r.watchers {
 		feed.Prefixes = append(feed.Prefixes, w.prefix, w.key)
 	}
@@ -231,7 +231,7 @@ func (r *Redis) listen(ctx context.Context) error {
 			case *redis.Message:
 				r.changed(message.Payload)
 			case *redis.Subscription:
-				r.interrupt()
+				r.begin()
 			case *redis.Pong:
 				return nil
 			}
@@ -264,6 +264,7 @@ func broken(err error) error {
 func (r *Redis) beats(ctx context.Context, trust time.Duration, ping func(context.Context) error) error {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
+	broke := false
 	for quiet := 0; ; {
 		sent := r.now()
 		err := r.soon(ctx, ping)
@@ -281,9 +282,10 @@ func (r *Redis) beats(ctx context.Context, trust time.Duration, ping func(contex
 		}
 		if failed := err; failed != nil || r.away.Load() { // Perhaps only this connection broke, or only this one works.
 			err = r.soon(ctx, func(ctx context.Context) error { return r.rdb.Ping(ctx).Err() })
-			if failed != nil && err == nil {
+			if failed != nil && err == nil && !broke {
 				r.interrupt() // Redis goes on without us: what is in the process is not to be used in an outage either.
 			}
+			broke = failed != nil && err == nil
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -387,6 +389,13 @@ func cannot(err error) bool {
 func (r *Redis) interrupt() {
 	for _, w := range r.watchers {
 		w.interrupted()
+	}
+}
+
+func (r *Redis) begin() {
+	for _, w := range r.watchers {
+		w.interrupted()
+		w.begun()
 	}
 }
 

@@ -18,6 +18,9 @@ const (
 	// noticeEvery is how often changed keys are looked up, and maxNoticed how many are remembered until then.
 	noticeEvery = 200 * time.Millisecond
 	maxNoticed  = 20 * page
+	// walkRest is how many times as long as a walk took nothing is walked after it: a feed that keeps breaking must not keep
+	// Redis busy.
+	walkRest = 4
 	// walkAgain is when a walk that did not reach everything is repeated.
 	walkAgain = time.Second
 )
@@ -28,30 +31,6 @@ type foreign[K comparable] struct {
 	walking, again bool
 	// noticed are the keys that were changed lately, nil when nobody is about to look them up.
 	noticed map[K]struct{}
-}
-
-// sync takes the epoch as it is known to be on the feed: everything that Redis tells of next is newer.
-func (c *Cache[K, V]) sync(text string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.synced = text
-}
-
-// mark remembers that Redis told of a change of a key, and under which epoch: nothing was invalidated since. So a value that
-// another program writes after an invalidation is known to be newer, whatever its TTL.
-func (c *Cache[K, V]) mark(key K) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.synced != "" && len(c.marks) < maxNoticed {
-		c.marks[key] = c.synced
-	}
-}
-
-func (c *Cache[K, V]) marked(key K, e epoch) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	text, ok := c.marks[key]
-	return ok && text == e.text
 }
 
 // walk goes over all keys in the background: it deletes what is no longer valid, and puts the groups of the others into
@@ -72,8 +51,10 @@ func (c *Cache[K, V]) walk(ctx context.Context) {
 
 func (c *Cache[K, V]) walkAll(ctx context.Context) {
 	for c.nextWalk() {
+		began := time.Now()
 		for !c.walked(ctx) && c.pause(walkAgain) {
 		}
+		c.pause(walkRest * time.Since(began))
 	}
 }
 
