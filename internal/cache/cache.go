@@ -231,7 +231,7 @@ func New[K comparable, V any](cfg Config[K, V]) (*Cache[K, V], error) {
 	c.redis.watchers = append(c.redis.watchers, watcher{
 		prefix: cfg.Prefix, key: cfg.EpochKey,
 		changed: c.onChange, flushed: c.flush, interrupted: c.interrupt, synced: c.sync,
-		begun: func() { c.walk(context.Background()) }, // For what the cache was not told of.
+		begun: c.onBegin,
 	})
 	return c, nil
 }
@@ -373,6 +373,9 @@ func (c *Cache[K, V]) keep(key K, f *flight[V], it *item[V]) {
 	}
 	c.local.Set(key, it)
 }
+
+// onBegin looks for what the cache was not told of.
+func (c *Cache[K, V]) onBegin() { c.walk(context.Background()) }
 
 // onChange forgets what Redis says was changed.
 func (c *Cache[K, V]) onChange(name string) {
