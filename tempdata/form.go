@@ -1,0 +1,548 @@
+package tempdata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// newTag returns an entity tag that nothing else has.
+func newTag() string {
+	return fmt.Sprintf("%016x%04x", rand.Uint64(), rand.Uint64()&0xffff) //nolint:gosec // G404: it only has to be unlike others.
+}
+
+// stamp writes a time so that later ones are greater as texts: 16 digits of microseconds.
+func stamp(at time.Time) string {
+	const digits = 16
+	text := strconv.FormatInt(max(at.UnixMicro(), 0), 10)
+	return strings.Repeat("0", max(digits-len(text), 0)) + text
+}
+
+// parseStamp is the reverse of stamp, for what begins with one.
+func parseStamp(text string) (time.Time, bool) {
+	if len(text) < 16 {
+		return time.Time{}, false
+	}
+	n, err := strconv.ParseInt(text[:16], 10, 64)
+	return time.UnixMicro(n).UTC(), err == nil && n >= 0
+}
+
+// formStep is a step as it is kept.
+type formStep struct {
+	name, raw string
+	data      []byte
+	at        time.Time
+}
+
+// botsForm reports whether a form is that of the bot.
+func (s *Store) botsForm(key FormKey) bool { return s.cfg.Django && key.Form == BotForm }
+
+func stepKey(key FormKey, step string) Key { return Key{UserNamespace(key.UserID), stepPrefix + step} }
+
+func (s *Store) encodeStep(key FormKey, step string, data []byte, at time.Time) (formStep, error) {
+	raw := append([]byte(stamp(at)+" "), data...)
+	if s.botsForm(key) {
+		var err error
+		if raw, err = s.layout.encode(stepKey(key, step), data, at); err != nil {
+			return formStep{}, err
+		}
+	}
+	return formStep{step, string(raw), data, at}, nil
+}
+
+func (s *Store) decodeStep(key FormKey, step, raw string) (formStep, error) {
+	if s.botsForm(key) {
+		c, err := s.decode(stepKey(key, step), raw)
+		return formStep{step, raw, c.data, c.at}, err
+	}
+	at, ok := parseStamp(raw)
+	if !ok || len(raw) < 18 || raw[16] != ' ' {
+		s.count.unreadable.Add(1)
+		return formStep{}, fmt.Errorf("%w: a step of a form", ErrUnreadable)
+	}
+	return formStep{step, raw, []byte(raw[17:]), at}, nil
+}
+
+// decodeSteps decodes names and values in turn. The steps of the bot come in the order in which they were put.
+func (s *Store) decodeSteps(key FormKey, pairs []string) (steps []formStep, err error) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		step, err := s.decodeStep(key, pairs[i], pairs[i+1])
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	if s.botsForm(key) {
+		slices.SortStableFunc(steps, func(a, b formStep) int { return a.at.Compare(b.at) })
+	}
+	return steps, nil
+}
+
+// formKeys returns the keys for the scripts, and the space whose list the form is in.
+func (s *Store) formKeys(key FormKey) (keys []string, space string) {
+	user := strconv.FormatInt(key.UserID, 10)
+	form, space := s.cfg.Prefix+":form:"+user+"/"+key.Form, formSpace(key.UserID)
+	if s.botsForm(key) {
+		form, space = s.layout.redisKey(stepKey(key, "")), UserNamespace(key.UserID)
+	}
+	return append(s.indexKeys(space), form, s.cfg.Prefix+":submitted:"+user+"/"+key.Form), space
+}
+
+// formMemory is what is known of a form.
+type formMemory struct {
+	store *Store
+	key   FormKey
+	// tag is "" if there is no form; then there are no steps.
+	tag     string
+	at      time.Time
+	expires time.Time
+	steps   []formStep
+	// whole says that there are no other steps.
+	whole bool
+
+	// changed holds, for each step that was put or deleted since Redis went away, when; deleted when the form was.
+	changed map[string]time.Time
+	deleted time.Time
+	lost    bool // as in valueMemory
+}
+
+func (m *formMemory) size() int64 {
+	size := 200 + len(m.key.Form)
+	for _, step := range m.steps {
+		size += len(step.name) + len(step.raw) + len(step.data) + 150
+	}
+	for name := range m.changed {
+		size += len(name) + 60
+	}
+	return int64(size)
+}
+
+// settle finds out when the form was changed, if nothing tells, as with the bot's.
+func (m *formMemory) settle() {
+	for _, step := range m.steps {
+		if step.at.After(m.at) {
+			m.at = step.at
+		}
+	}
+}
+
+func (m *formMemory) doubt(now time.Time) bool {
+	m.lost = m.tag != "" && m.whole && now.Before(m.expires)
+	return m.lost
+}
+
+func (m *formMemory) step(name string) int {
+	return slices.IndexFunc(m.steps, func(s formStep) bool { return s.name == name })
+}
+
+// form makes of what is known a Form.
+func (m *formMemory) form() Form {
+	f := Form{UpdatedAt: m.at, ExpiresIn: max(time.Until(m.expires), 0), ETag: quoted(m.tag)}
+	for _, step := range m.steps {
+		f.Steps = append(f.Steps, Step{step.name, step.data})
+	}
+	return f
+}
+
+// recallForm returns what is known of a form, nil if nothing.
+func (s *Store) recallForm(sh *shelf, key FormKey) *formMemory {
+	r := sh.find(formSpace(key.UserID), key.Form)
+	if r == nil {
+		return nil
+	}
+	m, _ := r.memory.(*formMemory)
+	if m.tag == "" || time.Now().Before(m.expires) {
+		return m
+	}
+	if !r.waits {
+		sh.drop(r)
+		return nil
+	}
+	m.tag, m.steps, m.whole, m.deleted, m.changed = "", nil, true, m.at, nil // It has expired.
+	return m
+}
+
+// formChange is one change of a form: "s" sets a step, "d" deletes it, "x" deletes the form; the others are form.lua's.
+type formChange struct {
+	what string
+	step formStep
+}
+
+// changeForm changes a form, or reads it if there are no changes. With whole, its result is the form after that.
+type changeForm struct {
+	store     *Store
+	key       FormKey
+	condition string
+	changes   []formChange
+	at        time.Time
+	ttl       time.Duration
+	whole     bool
+	// only is the name of the one step that is read, "" for all.
+	only string
+
+	form    *formMemory // what there is now; of its steps only all or none
+	created bool
+
+	known *formMemory
+	tag   string
+	reply *redis.Cmd
+}
+
+func (o *changeForm) size() int {
+	n := 256
+	for _, c := range o.changes {
+		n += len(c.step.raw) + 64
+	}
+	return n
+}
+
+func (o *changeForm) send(ctx context.Context, pipe redis.Pipeliner, sh *shelf) {
+	known := "?"
+	if o.whole || sh != nil {
+		known = ""
+		if o.known = o.store.recallForm(sh, o.key); o.known != nil && o.known.whole {
+			known = o.known.tag
+		}
+	}
+	keys, space := o.store.formKeys(o.key)
+	o.tag = newTag()
+	args := []any{
+		o.condition, o.tag, stamp(o.at), o.ttl.Milliseconds(), space, o.key.Form, known, MaxSteps, MaxValueSize,
+	}
+	for _, c := range o.changes {
+		args = append(args, c.what, c.step.name, c.step.raw)
+	}
+	o.reply = pipe.EvalSha(ctx, o.store.formScriptOf(o.key).Hash(), keys, args...)
+}
+
+func (s *Store) formScriptOf(key FormKey) *redis.Script {
+	if s.botsForm(key) {
+		return botFormScript
+	}
+	return formScript
+}
+
+func (o *changeForm) receive(sh *shelf) error {
+	r, err := readFormReply(o.reply)
+	if err != nil {
+		return err
+	}
+	space := formSpace(o.key.UserID)
+	if err := r.failure(); err != nil {
+		if errors.Is(err, ErrNotFound) && r.before == "" {
+			sh.forget(space, o.key.Form)
+		}
+		return err
+	}
+	o.created = r.before == ""
+	if r.after == "" {
+		sh.forget(space, o.key.Form)
+		o.form = &formMemory{}
+		return nil
+	}
+	m := &formMemory{store: o.store, key: o.key, tag: r.after, at: r.changed, expires: time.Now().Add(kept(r.left)), whole: true}
+	switch {
+	case len(r.steps) > 0:
+		if m.steps, err = o.store.decodeSteps(o.key, r.steps); err != nil {
+			return err
+		}
+	case o.known != nil && o.known.tag == r.before:
+		m.steps = applied(o.known.steps, o.changes)
+	default:
+		m.whole = o.created || o.whole
+		m.steps = applied(nil, o.changes)
+	}
+	m.settle()
+	if o.form = m; m.whole {
+		sh.keep(space, o.key.Form, m)
+	} else {
+		sh.forget(space, o.key.Form)
+	}
+	return nil
+}
+
+// applied returns the steps after changes, in a slice of its own.
+func applied(steps []formStep, changes []formChange) []formStep {
+	steps = slices.Clone(steps)
+	for _, c := range changes {
+		i := slices.IndexFunc(steps, func(s formStep) bool { return s.name == c.step.name })
+		switch {
+		case c.what == "x":
+			steps = nil
+		case c.what == "s" && i >= 0:
+			steps[i] = c.step
+		case c.what == "s":
+			steps = append(steps, c.step)
+		case i >= 0:
+			steps = slices.Delete(steps, i, i+1)
+		}
+	}
+	return steps
+}
+
+func (o *changeForm) local(sh *shelf) error {
+	m := o.store.recallForm(sh, o.key)
+	if m == nil {
+		m = &formMemory{store: o.store, key: o.key}
+	}
+	if !m.whole && !o.blind(m) {
+		return ErrUnavailable
+	}
+	if !met(o.condition, m.tag) {
+		return &PreconditionError{quoted(m.tag)}
+	}
+	exists := m.tag != ""
+	if o.created = !exists; len(o.changes) == 0 {
+		if !exists {
+			return ErrNotFound
+		}
+		o.form = m
+		return nil
+	}
+	next := *m
+	next.steps, next.changed = applied(m.steps, o.changes), maps.Clone(m.changed)
+	if next.changed == nil {
+		next.changed = map[string]time.Time{}
+	}
+	for _, c := range o.changes {
+		switch {
+		case c.what == "x" && !exists && m.whole:
+			return ErrNotFound
+		case c.what == "x":
+			next.deleted, next.whole = o.at, true
+			for _, step := range m.steps {
+				next.changed[step.name] = o.at
+			}
+			continue
+		case c.what == "d" && m.step(c.step.name) < 0:
+			return errNoStep(exists)
+		}
+		next.changed[c.step.name] = o.at
+	}
+	total := 0
+	for _, step := range next.steps {
+		total += len(step.data)
+	}
+	switch {
+	case len(next.steps) > MaxSteps:
+		return errTooManySteps()
+	case total > MaxValueSize:
+		return errFormTooLarge()
+	}
+	next.tag, next.at, next.expires = newTag(), o.at, o.at.Add(o.ttl)
+	if o.changes[0].what == "x" {
+		next.tag = ""
+	}
+	if !sh.makeRoom(next.size() + recordSize) {
+		return ErrFull
+	}
+	sh.await(formSpace(o.key.UserID), o.key.Form, &next)
+	o.form = &next
+	return nil
+}
+
+// blind reports whether the operation can be done without knowing the whole form: to put steps, whatever others there are,
+// to delete the form, or to read a step that is known.
+func (o *changeForm) blind(m *formMemory) bool {
+	if o.condition != "" || o.whole {
+		return false
+	}
+	for _, c := range o.changes {
+		if c.what == "d" && m.step(c.step.name) < 0 || c.what == "x" && o.store.botsForm(o.key) {
+			return false
+		}
+	}
+	return len(o.changes) > 0 || o.only != "" && m.step(o.only) >= 0
+}
+
+// errNoStep says that a step is not there, and whether its form is.
+func errNoStep(form bool) error {
+	if form {
+		return fmt.Errorf("%w: the form has no such step", ErrNotFound)
+	}
+	return ErrNotFound
+}
+
+func errTooManySteps() error {
+	return fmt.Errorf("%w: a form has at most %d steps", ErrTooLarge, MaxSteps)
+}
+
+func errFormTooLarge() error { return fmt.Errorf("%w: the steps of a form, together", ErrTooLarge) }
+
+// formReply is what form.lua and botform.lua return.
+type formReply struct {
+	status, before, after string
+	changed               time.Time
+	left                  time.Duration
+	id                    string
+	steps                 []string // name, value, name, value, …
+}
+
+func readFormReply(cmd *redis.Cmd) (r formReply, err error) {
+	if err := replyError(cmd.Err()); err != nil {
+		return r, err
+	}
+	reply, err := cmd.Slice()
+	if err != nil {
+		return r, errReply
+	}
+	text := func(i int) string {
+		if i >= len(reply) {
+			return ""
+		}
+		switch v := reply[i].(type) {
+		case string:
+			return v
+		case int64:
+			return strconv.FormatInt(v, 10)
+		}
+		return ""
+	}
+	left, _ := strconv.ParseInt(text(4), 10, 64)
+	r.status, r.before, r.after, r.left, r.id = text(0), text(1), text(2), time.Duration(left)*time.Millisecond, text(5)
+	r.changed, _ = parseStamp(text(3))
+	for i := 6; i+1 < len(reply); i += 2 {
+		name, ok := reply[i].(string)
+		value, ok2 := reply[i+1].(string)
+		if !ok || !ok2 {
+			return r, errReply
+		}
+		r.steps = append(r.steps, name, value)
+	}
+	return r, nil
+}
+
+// failure returns the error that a reply is.
+func (r *formReply) failure() error {
+	switch r.status {
+	case "ok", "again":
+		return nil
+	case "unmet":
+		return &PreconditionError{quoted(r.before)}
+	case "noform":
+		return errNoStep(false)
+	case "nostep":
+		return errNoStep(true)
+	case "steps":
+		return errTooManySteps()
+	case "bytes":
+		return errFormTooLarge()
+	}
+	return errReply
+}
+
+// restore returns what puts the form back.
+func (m *formMemory) restore(r *record) restoration {
+	if m.store.botsForm(m.key) {
+		return &restoreBotForm{m, r}
+	}
+	return &restoreForm{memory: m, record: r}
+}
+
+// restoreForm puts back into Redis what was changed of a form while it was away.
+type restoreForm struct {
+	memory *formMemory
+	record *record
+	reply  *redis.Cmd
+}
+
+func (o *restoreForm) size() int { return int(o.memory.size()) }
+
+func (o *restoreForm) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
+	m := o.memory
+	keys, space := m.store.formKeys(m.key)
+	flag := func(at time.Time) string {
+		if at.IsZero() {
+			return ""
+		}
+		return stamp(at)
+	}
+	lost := "0"
+	if m.lost {
+		lost = "1"
+	}
+	deleted, ttl := m.deleted, time.Until(m.expires).Milliseconds()
+	steps, changed := m.steps, m.changed
+	if m.tag != "" && ttl <= 0 { // It has expired, and so has what it was before.
+		deleted, steps, changed = m.at, nil, nil
+	}
+	args := []any{space, m.key.Form, m.tag, stamp(m.at), max(ttl, 1), flag(deleted), lost, newTag()}
+	for _, step := range steps {
+		args = append(args, step.name, flag(changed[step.name]), step.raw)
+	}
+	for name, at := range changed {
+		if m.step(name) < 0 {
+			args = append(args, name, flag(at), "")
+		}
+	}
+	o.reply = pipe.EvalSha(ctx, restoreFormScript.Hash(), keys[:3], args...)
+}
+
+func (o *restoreForm) receive(sh *shelf) error {
+	if err := replyError(o.reply.Err()); err != nil {
+		return err
+	}
+	alike, err := o.reply.Int64()
+	if err != nil {
+		return errReply
+	}
+	m := o.memory
+	if !m.lost {
+		m.store.count.restored.Add(1)
+	}
+	if alike != 1 || m.tag == "" {
+		sh.drop(o.record) // What Redis has now is read when it is asked for.
+		return nil
+	}
+	m.changed, m.deleted, m.lost = nil, time.Time{}, false
+	sh.settled(o.record)
+	return nil
+}
+
+func (o *restoreForm) abandon(sh *shelf) { sh.drop(o.record) }
+
+func (o *restoreForm) local(*shelf) error { return ErrUnavailable }
+
+// restoreBotForm makes of a form that waits values that wait, as the bot keeps it.
+type restoreBotForm struct {
+	memory *formMemory
+	record *record
+}
+
+func (o *restoreBotForm) size() int { return 1 }
+
+func (o *restoreBotForm) send(context.Context, redis.Pipeliner, *shelf) {}
+
+func (o *restoreBotForm) receive(sh *shelf) error {
+	m := o.memory
+	sh.drop(o.record)
+	wait := func(name, raw string, at time.Time) {
+		key := stepKey(m.key, name)
+		sh.await(key.Namespace, key.Name, &valueMemory{
+			store: m.store, key: key, raw: raw, at: at, expires: m.expires, lost: m.lost,
+		})
+	}
+	for _, step := range m.steps {
+		if at, changed := m.changed[step.name]; changed || m.lost {
+			wait(step.name, step.raw, at)
+		}
+	}
+	for name, at := range m.changed {
+		if m.step(name) < 0 {
+			wait(name, "", at)
+		}
+	}
+	return nil
+}
+
+func (o *restoreBotForm) abandon(sh *shelf) { sh.drop(o.record) }
+
+func (o *restoreBotForm) local(*shelf) error { return ErrUnavailable }

@@ -1,0 +1,129 @@
+-- Reads and changes a form, a hash: e its entity tag, u when it was changed, o its steps in their order, b how many bytes of
+-- JSON they hold, and each step under its name after a dot, as 16 digits of microseconds, a space and JSON.
+-- KEYS: index, lists, form, the form submitted last.
+-- ARGV: condition, the new tag, now in 16 digits, ttl, space, name of the form, the tag of the steps that the caller knows
+-- ('' none, '?' it does not want them), how many steps and how many bytes it may have; then for each change three:
+--   's', step, value   sets a step            'd', step, ''      deletes one
+--   'x', '', ''        deletes the form       'm', id, key, done submits it: then this is the only change
+--   'r', id, ''        takes a submission back, if there is no form by now
+--   'f', id, ''        notes that a submission is done
+-- Returns {status, tag before, tag after, changed, ttl left, number or id of a submission, step, value, step, value, …}.
+local form, submitted = KEYS[3], KEYS[4]
+local condition, after, now, ttl, space, name, known = unpack(ARGV, 1, 7)
+local overhead = 17
+
+local head = redis.call('HMGET', form, 'e', 'u', 'o', 'b')
+local before, changed, order, bytes = head[1] or '', head[2] or '', head[3] or '', tonumber(head[4] or 0)
+
+local function answer(status, hash, list, tag, at, left, id)
+  local reply, names = { status, before, tag, at, left, id }, {}
+  for step in string.gmatch(list, '%S+') do
+    names[#names + 1] = '.' .. step
+  end
+  if #names > 0 then
+    local values = redis.call('HMGET', hash, unpack(names))
+    for i = 1, #names do
+      reply[#reply + 1] = string.sub(names[i], 2)
+      reply[#reply + 1] = values[i]
+    end
+  end
+  return reply
+end
+
+local what = ARGV[10]
+if what == 'm' then
+  local id, key, done = ARGV[11], ARGV[12], ARGV[13]
+  local last = redis.call('HMGET', submitted, 'id', 'key', 'done', 'o', 'u')
+  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0') then
+    return answer('again', submitted, last[4], '', last[5], 0, last[1])
+  elseif before == '' and met(condition, '') then
+    return { 'noform', '' }
+  elseif not met(condition, before) then
+    return { 'unmet', before }
+  elseif bytes > tonumber(ARGV[9]) then
+    return { 'bytes', before }
+  end
+  redis.call('RENAME', form, submitted)
+  redis.call('HSET', submitted, 'id', id, 'key', key, 'done', done)
+  redis.call('PEXPIRE', submitted, ttl)
+  redis.call('ZREM', KEYS[1], name)
+  return answer('ok', submitted, order, '', changed, 0, id)
+elseif what == 'f' or what == 'r' then
+  if redis.call('HGET', submitted, 'id') == ARGV[11] then
+    if what == 'f' then
+      redis.call('HSET', submitted, 'done', '1')
+    elseif before == '' then
+      redis.call('HDEL', submitted, 'id', 'key', 'done')
+      redis.call('RENAME', submitted, form)
+      redis.call('PEXPIRE', form, ttl)
+      note(KEYS[1], KEYS[2], space, { ttl, name })
+    end
+  end
+  return { 'ok', before, before }
+end
+
+if not met(condition, before) then
+  return { 'unmet', before }
+elseif what == 'x' then
+  if before == '' then
+    return { 'noform', '' }
+  end
+  redis.call('DEL', form)
+  redis.call('ZREM', KEYS[1], name)
+  return { 'ok', before, '' }
+elseif not what then
+  if before == '' then
+    return { 'noform', '' }
+  end
+  local left = redis.call('PTTL', form)
+  if before == known then
+    return { 'ok', before, before, changed, left, '' }
+  end
+  return answer('ok', form, order, before, changed, left, '')
+end
+
+-- First what will be, then whether it may be, and then it is done.
+local steps = 0
+for _ in string.gmatch(order, '%S+') do
+  steps = steps + 1
+end
+order = ' ' .. order .. ' '
+local set, deleted = {}, {}
+for i = 10, #ARGV, 3 do
+  local step, value = ARGV[i + 1], ARGV[i + 2]
+  local from, to = string.find(order, ' ' .. step .. ' ', 1, true)
+  if from then
+    bytes = bytes - redis.call('HSTRLEN', form, '.' .. step) + overhead
+  end
+  if ARGV[i] == 's' then
+    if not from then
+      order = order .. step .. ' '
+      steps = steps + 1
+    end
+    bytes = bytes + #value - overhead
+    set[#set + 1] = '.' .. step
+    set[#set + 1] = value
+  elseif not from then
+    return { before == '' and 'noform' or 'nostep', before }
+  else
+    order = string.sub(order, 1, from) .. string.sub(order, to + 1)
+    steps = steps - 1
+    deleted[#deleted + 1] = '.' .. step
+  end
+end
+if steps > tonumber(ARGV[8]) then
+  return { 'steps', before }
+elseif bytes > tonumber(ARGV[9]) then
+  return { 'bytes', before }
+end
+order = string.match(order, '^%s*(.-)%s*$')
+redis.call('HSET', form, 'e', after, 'u', now, 'o', order, 'b', string.format('%d', bytes), unpack(set))
+if #deleted > 0 then
+  redis.call('HDEL', form, unpack(deleted))
+end
+redis.call('PEXPIRE', form, ttl)
+note(KEYS[1], KEYS[2], space, { ttl, name })
+if known == '?' or known == before then
+  return { 'ok', before, after, now, ttl, '' }
+end
+return answer('ok', form, order, after, now, ttl, '')

@@ -1,0 +1,319 @@
+package tempdata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// lane does the operations on some of the namespaces, in the order in which they come. Those that wait together go to Redis
+// together, in one round trip, which costs no waiting: a batch is what gathered while the one before was under way. The
+// goroutine of a lane alone touches its shelf, so that what is in memory changes in the order in which Redis changed.
+type lane struct {
+	rdb      *redis.Client
+	timeout  time.Duration
+	log      *zap.Logger
+	outage   *outage
+	shelf    *shelf
+	queue    chan *call
+	returned chan bool // that Redis is back, and whether it was restarted meanwhile
+	done     sync.WaitGroup
+
+	mu     sync.RWMutex // What is put into queue is put there while the lane runs.
+	closed bool
+
+	away bool // Only the lane's goroutine knows.
+
+	// What shelf.stats returned, for others.
+	records, waits, bytes atomic.Int64
+}
+
+// operation is one thing to do. Its methods are called by the lane's goroutine alone; its results may be read when the call
+// is finished.
+type operation interface {
+	// send queues the commands, none if there is nothing to do.
+	send(ctx context.Context, pipe redis.Pipeliner, sh *shelf)
+	// receive reads the replies, and lets the shelf know what they tell.
+	receive(sh *shelf) error
+	// local does the operation in memory alone. It returns ErrUnavailable when not enough is known for it.
+	local(sh *shelf) error
+	// size is about how many bytes are sent.
+	size() int
+}
+
+// call is an operation on its way.
+type call struct {
+	op       operation
+	left     <-chan struct{} // done when the caller no longer waits
+	deadline time.Time
+	degraded bool
+	err      error
+	finished chan struct{}
+}
+
+const (
+	longestQueue = 4096
+	longestBatch = 128
+	largestBatch = 1 << 20 // bytes
+)
+
+func newLane(cfg *Config, o *outage, memory int64) *lane {
+	return &lane{
+		rdb: cfg.Redis, timeout: cfg.Timeout, log: cfg.Logger, outage: o, shelf: newShelf(memory),
+		queue: make(chan *call, longestQueue), returned: make(chan bool, 1),
+	}
+}
+
+func (l *lane) start() { l.done.Go(l.run) }
+
+// close ends the lane after what is queued was done. What waits for Redis in memory is lost.
+func (l *lane) close() {
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.queue)
+	}
+	l.mu.Unlock()
+	l.done.Wait()
+}
+
+// do waits until an operation is done, which takes about twice the timeout at most, and reports whether it was done in
+// memory.
+func (l *lane) do(ctx context.Context, op operation) (degraded bool, err error) {
+	c := &call{op: op, left: ctx.Done(), deadline: time.Now().Add(2 * l.timeout), finished: make(chan struct{})}
+	l.mu.RLock()
+	if l.closed {
+		l.mu.RUnlock()
+		return false, ErrClosed
+	}
+	select {
+	case l.queue <- c:
+		l.mu.RUnlock()
+	default:
+		l.mu.RUnlock()
+		return false, fmt.Errorf("%w: too many calls wait for it", ErrUnavailable)
+	}
+	select {
+	case <-c.finished:
+		return c.degraded, c.err
+	case <-ctx.Done():
+		return false, fmt.Errorf("%w: no answer in time: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+func (l *lane) run() {
+	var batch []*call
+	for {
+		select {
+		case c, ok := <-l.queue:
+			if !ok {
+				l.end()
+				return
+			}
+			batch = l.gather(append(batch[:0], c))
+			l.work(batch)
+		case restarted := <-l.returned:
+			l.recover(restarted)
+			l.tell()
+		}
+	}
+}
+
+// tell lets others know what is in memory.
+func (l *lane) tell() {
+	records, waiting, bytes := l.shelf.stats()
+	l.records.Store(records)
+	l.waits.Store(waiting)
+	l.bytes.Store(bytes)
+}
+
+// end writes what waits for Redis, or says that it is lost.
+func (l *lane) end() {
+	if l.shelf == nil || l.shelf.waiting.Len() == 0 {
+		return
+	}
+	l.recover(false)
+	if n := l.shelf.waiting.Len(); n > 0 {
+		l.log.Error("temporary data that was kept in memory while Redis was away is lost: the hub ends before Redis is back", zap.Int("changes", n))
+	}
+}
+
+// gather adds what waits already.
+func (l *lane) gather(batch []*call) []*call {
+	for size := batch[0].op.size(); len(batch) < longestBatch && size < largestBatch; size += batch[len(batch)-1].op.size() {
+		select {
+		case c, ok := <-l.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, c)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// work does one batch. A caller who has left is not served: it was told that nothing may have happened.
+func (l *lane) work(batch []*call) {
+	todo := batch[:0]
+	now := time.Now()
+	for _, c := range batch {
+		select {
+		case <-c.left:
+			c.err = fmt.Errorf("%w: the caller left", ErrUnavailable)
+			close(c.finished)
+			continue
+		default:
+		}
+		if now.After(c.deadline) {
+			c.err = fmt.Errorf("%w: no turn in time", ErrUnavailable)
+			close(c.finished)
+			continue
+		}
+		todo = append(todo, c)
+	}
+	if l.away = l.away || l.outage.on(); !l.away {
+		todo = l.exec(todo)
+	}
+	for _, c := range todo {
+		l.local(c)
+	}
+	l.tell()
+}
+
+// exec does operations in Redis, and returns those that it did not answer.
+func (l *lane) exec(todo []*call) (unanswered []*call) {
+	unanswered, unknown := l.send(todo)
+	if len(unknown) == 0 {
+		return unanswered
+	}
+	// The server forgot the scripts: it restarted. Nothing of these calls was done.
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	defer cancel()
+	if err := loadScripts(ctx, l.rdb); err != nil {
+		l.goAway(err)
+		return append(unanswered, unknown...)
+	}
+	more, unknown := l.send(unknown)
+	if len(unknown) > 0 {
+		l.goAway(errors.New("it forgets scripts"))
+	}
+	return append(append(unanswered, more...), unknown...)
+}
+
+// send does operations in one round trip.
+func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	defer cancel()
+	pipe := l.rdb.Pipeline()
+	for _, c := range todo {
+		c.op.send(ctx, pipe, l.shelf)
+	}
+	if pipe.Len() > 0 {
+		_, _ = pipe.Exec(ctx) // Every command carries its own error.
+	}
+	for _, c := range todo {
+		c.err = c.op.receive(l.shelf)
+		switch {
+		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):
+			unknown = append(unknown, c)
+		case errors.Is(c.err, errAway):
+			unanswered = append(unanswered, c)
+			l.goAway(c.err)
+		default:
+			close(c.finished)
+		}
+	}
+	return unanswered, unknown
+}
+
+// local does an operation in memory.
+func (l *lane) local(c *call) {
+	c.degraded = true
+	if c.err = l.shelf.unavailable(); c.err == nil {
+		c.err = c.op.local(l.shelf)
+	}
+	close(c.finished)
+}
+
+func (l *lane) goAway(err error) {
+	if !l.away {
+		l.away = true
+		l.outage.begin(err)
+	}
+}
+
+// recover puts back into Redis what waits for it, and if Redis was restarted what it has lost. Meanwhile callers are
+// served from memory.
+func (l *lane) recover(restarted bool) {
+	if restarted {
+		l.shelf.doubtAll(time.Now())
+	}
+	for {
+		some := l.shelf.next()
+		if len(some) == 0 {
+			break
+		}
+		todo := make([]*call, len(some))
+		for i, op := range some {
+			todo[i] = &call{op: op, finished: make(chan struct{})}
+		}
+		l.away = false // So that goAway tells of it.
+		if unanswered := l.exec(todo); len(unanswered) > 0 || l.away {
+			l.goAway(errors.New("it went away again"))
+			return
+		}
+		l.away = true
+		for i, c := range todo {
+			switch {
+			case redis.HasErrorPrefix(c.err, "WRONGTYPE"):
+				some[i].abandon(l.shelf) // Somebody keeps something else there. Waiting will not help.
+				l.log.Error("what was kept in memory while Redis was away is lost: its key holds something of another type", zap.Error(c.err))
+			case c.err != nil:
+				l.away = false
+				l.goAway(c.err)
+				return
+			}
+		}
+		for more := true; more; {
+			select {
+			case c, ok := <-l.queue:
+				if more = ok; ok {
+					l.local(c)
+				}
+			default:
+				more = false
+			}
+		}
+	}
+	l.away = false
+}
+
+// errAway says that Redis does nothing now, rather than not this.
+var errAway = fmt.Errorf("%w: it does not answer", ErrUnavailable)
+
+// replyError makes of the error of a command one that receive may return: nil for redis.Nil.
+func replyError(err error) error {
+	switch {
+	case err == nil || errors.Is(err, redis.Nil):
+		return nil
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		return err
+	}
+	var reply redis.Error
+	away := !errors.As(err, &reply)
+	for _, prefix := range []string{"LOADING", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "NOREPLICAS"} {
+		away = away || redis.HasErrorPrefix(err, prefix)
+	}
+	if away {
+		return fmt.Errorf("%w: %w", errAway, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}

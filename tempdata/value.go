@@ -1,0 +1,419 @@
+package tempdata
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // G505: scripts in Redis can compute no other hash, and nothing secret depends on it.
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tagSize is how many hexadecimal digits an entity tag has: 80 bits.
+const tagSize = 20
+
+// tagOf is tagOf in condition.lua, of the value itself: "" for nothing.
+func tagOf(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	sum := sha1.Sum([]byte(raw)) //nolint:gosec // G401: see the import.
+	var digits [2 * sha1.Size]byte
+	hex.Encode(digits[:], sum[:])
+	return string(digits[:tagSize])
+}
+
+// quoted makes an entity tag as HTTP writes it, "" of "".
+func quoted(tag string) string {
+	if tag == "" {
+		return ""
+	}
+	return `"` + tag + `"`
+}
+
+// code writes a condition as the scripts read it.
+func (c Condition) code() string {
+	switch {
+	case c.Absent:
+		return "-"
+	case len(c.Tags) > 0:
+		tags := make([]string, len(c.Tags))
+		for i, tag := range c.Tags {
+			tags[i] = strings.ReplaceAll(strings.Trim(tag, `"`), " ", "?") // No tag of ours has a space.
+		}
+		return strings.Join(tags, " ")
+	case c.Exists:
+		return "*"
+	}
+	return ""
+}
+
+// met is met in condition.lua.
+func met(condition, tag string) bool {
+	switch condition {
+	case "":
+		return true
+	case "*":
+		return tag != ""
+	case "-":
+		return tag == ""
+	}
+	return tag != "" && slices.Contains(strings.Fields(condition), tag)
+}
+
+// valueMemory is what is known of a value.
+type valueMemory struct {
+	store *Store
+	key   Key
+	// raw is what Redis would hold, "" for nothing.
+	raw string
+	// at is when it was written or deleted, if it waits for Redis.
+	at      time.Time
+	expires time.Time
+	// base is the tag of what Redis held when it went away, "" for nothing; known says that this is known.
+	base  string
+	known bool
+	// lost says that it is to be put back only if Redis has lost it.
+	lost bool
+}
+
+func (m *valueMemory) size() int64 { return int64(len(m.raw) + len(m.key.Namespace) + len(m.key.Name)) }
+
+func (m *valueMemory) doubt(now time.Time) bool {
+	m.lost = m.raw != "" && now.Before(m.expires)
+	return m.lost
+}
+
+// recall returns what is known of a value, nil if nothing.
+func (s *Store) recall(sh *shelf, key Key) *valueMemory {
+	r := sh.find(key.Namespace, key.Name)
+	if r == nil {
+		return nil
+	}
+	m, _ := r.memory.(*valueMemory)
+	if m.raw == "" || time.Now().Before(m.expires) {
+		return m
+	}
+	if !r.waits {
+		sh.drop(r) // It has expired. What there is now is not known.
+		return nil
+	}
+	m.raw = ""
+	return m
+}
+
+// learn notes what Redis holds under a key: raw is "" for nothing.
+func (s *Store) learn(sh *shelf, key Key, raw string, ttl time.Duration) {
+	switch {
+	case sh == nil:
+	case raw == "":
+		sh.forget(key.Namespace, key.Name)
+	default:
+		sh.keep(key.Namespace, key.Name, &valueMemory{store: s, key: key, raw: raw, expires: time.Now().Add(kept(ttl))})
+	}
+}
+
+// kept is how long a value is known in memory that has a time to live, negative if it has none.
+func kept(ttl time.Duration) time.Duration {
+	if ttl < 0 {
+		return MaxTTL
+	}
+	return ttl
+}
+
+// change changes a value in memory; raw is "" to delete it.
+func (s *Store) change(sh *shelf, key Key, raw string, at time.Time, ttl time.Duration) error {
+	m := &valueMemory{store: s, key: key, raw: raw, at: at, expires: at.Add(ttl)}
+	if !sh.makeRoom(m.size() + recordSize) {
+		return ErrFull
+	}
+	if old := s.recall(sh, key); old != nil {
+		m.base, m.known = old.base, old.known
+		if !sh.find(key.Namespace, key.Name).waits {
+			m.base, m.known = tagOf(old.raw), true
+		}
+	}
+	sh.await(key.Namespace, key.Name, m)
+	return nil
+}
+
+// getValues reads values of one namespace.
+type getValues struct {
+	store *Store
+	keys  []Key
+	raws  []string // "" for what is not there
+	ttls  []time.Duration
+
+	get  *redis.SliceCmd
+	left []*redis.DurationCmd
+}
+
+func (o *getValues) size() int { return 64 * len(o.keys) }
+
+func (o *getValues) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
+	names := make([]string, len(o.keys))
+	o.left = make([]*redis.DurationCmd, len(o.keys))
+	for i, key := range o.keys {
+		names[i] = o.store.layout.redisKey(key)
+		o.left[i] = pipe.PTTL(ctx, names[i])
+	}
+	o.get = pipe.MGet(ctx, names...)
+}
+
+func (o *getValues) receive(sh *shelf) error {
+	if err := replyError(o.get.Err()); err != nil {
+		return err
+	}
+	o.raws, o.ttls = make([]string, len(o.keys)), make([]time.Duration, len(o.keys))
+	for i, value := range o.get.Val() {
+		o.raws[i], _ = value.(string)
+		o.ttls[i] = o.left[i].Val()
+		o.store.learn(sh, o.keys[i], o.raws[i], o.ttls[i])
+	}
+	return nil
+}
+
+func (o *getValues) local(sh *shelf) error {
+	o.raws, o.ttls = make([]string, len(o.keys)), make([]time.Duration, len(o.keys))
+	for i, key := range o.keys {
+		m := o.store.recall(sh, key)
+		if m == nil {
+			return ErrUnavailable
+		}
+		o.raws[i], o.ttls[i] = m.raw, time.Until(m.expires)
+	}
+	return nil
+}
+
+// putValues sets values of one namespace. The condition is about the first.
+type putValues struct {
+	store     *Store
+	keys      []Key
+	raws      [][]byte
+	ttls      []time.Duration
+	condition string
+	at        time.Time
+	created   []bool
+
+	reply *redis.Cmd
+}
+
+func (o *putValues) size() (n int) {
+	for _, raw := range o.raws {
+		n += len(raw) + 128
+	}
+	return n
+}
+
+func (o *putValues) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
+	keys := append(make([]string, 0, len(o.keys)+2), o.store.indexKeys(o.keys[0].Namespace)...)
+	args := append(make([]any, 0, 3*len(o.keys)+2), o.keys[0].Namespace, o.condition)
+	for i, key := range o.keys {
+		keys = append(keys, o.store.layout.redisKey(key))
+		args = append(args, o.raws[i], o.ttls[i].Milliseconds(), key.Name)
+	}
+	o.reply = pipe.EvalSha(ctx, putScript.Hash(), keys, args...)
+}
+
+func (o *putValues) receive(sh *shelf) error {
+	if err := replyError(o.reply.Err()); err != nil {
+		return err
+	}
+	if tag, ok := o.reply.Val().(string); ok {
+		return &PreconditionError{quoted(tag)}
+	}
+	created, err := o.reply.Int64Slice()
+	if err != nil || len(created) != len(o.keys) {
+		return errReply
+	}
+	o.created = make([]bool, len(o.keys))
+	for i, key := range o.keys {
+		o.created[i] = created[i] == 1
+		o.store.learn(sh, key, string(o.raws[i]), o.ttls[i])
+	}
+	return nil
+}
+
+func (o *putValues) local(sh *shelf) error {
+	var need int64
+	for _, raw := range o.raws {
+		need += int64(len(raw)) + 2*MaxNameSize + recordSize
+	}
+	if !sh.makeRoom(need) {
+		return ErrFull
+	}
+	o.created = make([]bool, len(o.keys))
+	for i, key := range o.keys {
+		m := o.store.recall(sh, key)
+		if i == 0 && o.condition != "" {
+			if m == nil {
+				return ErrUnavailable
+			}
+			if tag := tagOf(m.raw); !met(o.condition, tag) {
+				return &PreconditionError{quoted(tag)}
+			}
+		}
+		o.created[i] = m == nil || m.raw == ""
+		if err := o.store.change(sh, key, string(o.raws[i]), o.at, o.ttls[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// touchValue gives a value another time to live, or deletes it with a ttl of 0.
+type touchValue struct {
+	store     *Store
+	key       Key
+	ttl       time.Duration
+	condition string
+	tag       string
+
+	reply *redis.Cmd
+}
+
+func (o *touchValue) size() int { return 256 }
+
+func (o *touchValue) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
+	keys := append(o.store.indexKeys(o.key.Namespace), o.store.layout.redisKey(o.key))
+	o.reply = pipe.EvalSha(ctx, touchScript.Hash(), keys, o.key.Namespace, o.condition, o.ttl.Milliseconds(), o.key.Name)
+}
+
+func (o *touchValue) receive(sh *shelf) error {
+	if err := replyError(o.reply.Err()); err != nil {
+		return err
+	}
+	reply, err := o.reply.Slice()
+	if err != nil || len(reply) == 0 {
+		return errReply
+	}
+	if len(reply) == 2 {
+		o.tag, _ = reply[1].(string)
+	}
+	switch reply[0] {
+	case int64(0):
+		return &PreconditionError{quoted(o.tag)}
+	case int64(-1):
+		sh.forget(o.key.Namespace, o.key.Name)
+		return ErrNotFound
+	}
+	if m := o.store.recall(sh, o.key); m != nil {
+		m.expires = time.Now().Add(o.ttl)
+	}
+	if o.ttl == 0 {
+		sh.forget(o.key.Namespace, o.key.Name)
+	}
+	return nil
+}
+
+func (o *touchValue) local(sh *shelf) error {
+	m := o.store.recall(sh, o.key)
+	if m == nil {
+		if o.ttl > 0 || o.condition != "" {
+			return ErrUnavailable
+		}
+		return o.store.change(sh, o.key, "", time.Now(), 0) // Whatever Redis holds.
+	}
+	if o.tag = tagOf(m.raw); !met(o.condition, o.tag) {
+		return &PreconditionError{quoted(o.tag)}
+	}
+	if m.raw == "" {
+		return ErrNotFound
+	}
+	raw := m.raw
+	if o.ttl == 0 {
+		raw = ""
+	}
+	return o.store.change(sh, o.key, raw, time.Now(), o.ttl)
+}
+
+// restore returns what puts the value back.
+func (m *valueMemory) restore(r *record) restoration { return &restoreValue{memory: m, record: r} }
+
+// restoreValue puts back into Redis what was written while it was away.
+type restoreValue struct {
+	memory *valueMemory
+	record *record
+	reply  *redis.Cmd
+}
+
+func (o *restoreValue) size() int { return len(o.memory.raw) + 256 }
+
+func (o *restoreValue) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
+	m, raw := o.memory, o.memory.raw
+	ttl := time.Until(m.expires).Milliseconds()
+	if ttl <= 0 {
+		raw = "" // It has expired, and so has what it replaced.
+	}
+	keys := append(m.store.indexKeys(m.key.Namespace), m.store.layout.redisKey(m.key))
+	o.reply = pipe.EvalSha(ctx, restoreScript.Hash(), keys, m.key.Namespace, m.base, raw, ttl, m.key.Name)
+}
+
+func (o *restoreValue) receive(sh *shelf) error {
+	if err := replyError(o.reply.Err()); err != nil {
+		return err
+	}
+	theirs, err := o.reply.Text()
+	if err != nil {
+		return errReply
+	}
+	m := o.memory
+	switch {
+	case theirs == "" && m.raw == "":
+		sh.drop(o.record)
+		m.store.count.restored.Add(1)
+	case theirs == "":
+		sh.settled(o.record)
+		m.known, m.lost = false, false
+		m.store.count.restored.Add(1)
+	case m.lost || !m.newer(theirs):
+		if !m.lost {
+			m.store.count.overtaken.Add(1)
+		}
+		sh.drop(o.record)
+	default:
+		m.base, m.known = tagOf(theirs), true // And again.
+	}
+	return nil
+}
+
+// newer reports whether what waits was written after what Redis has. If that does not tell, it is newer if it was written
+// since Redis went away.
+func (m *valueMemory) newer(theirs string) bool {
+	c, err := m.store.layout.decode(m.key, theirs)
+	if err != nil && !errors.Is(err, ErrUnreadable) || c.at.IsZero() {
+		return !m.known
+	}
+	return m.at.After(c.at)
+}
+
+func (o *restoreValue) abandon(sh *shelf) { sh.drop(o.record) }
+
+func (o *restoreValue) local(*shelf) error { return ErrUnavailable }
+
+// refresh reads again what is in memory of some keys, as another program may have changed it.
+type refresh struct{ getValues }
+
+func (o *refresh) send(ctx context.Context, pipe redis.Pipeliner, sh *shelf) {
+	known := o.keys[:0]
+	for _, key := range o.keys {
+		if r := sh.find(key.Namespace, key.Name); r != nil && !r.waits {
+			known = append(known, key)
+		}
+	}
+	if o.keys = known; len(known) > 0 {
+		o.getValues.send(ctx, pipe, sh)
+	}
+}
+
+func (o *refresh) receive(sh *shelf) error {
+	if len(o.keys) == 0 {
+		return nil
+	}
+	return o.getValues.receive(sh)
+}
+
+func (o *refresh) local(*shelf) error { return nil }
