@@ -1,18 +1,26 @@
 -- Reads and changes the form that the bot keeps, a key for each step. It takes and returns what form.lua does, but that
 -- KEYS[1] is the list of the user's values, KEYS[3] is what keys of steps begin with, and every answer has all steps. Its
--- entity tag is a hash of them. Steps come in the order of their names.
+-- entity tag is a hash of them. Steps come in the order of their names. What is named is there also if it is not listed;
+-- 'g', step, '' only names one.
 local lead, submitted = KEYS[3], KEYS[4]
 local condition, now, ttl, space = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local listed = 'form_data_'
 
 local names, values, bytes = {}, {}, 0
+local function look(step)
+  local value = not values[step] and redis.call('GET', lead .. step)
+  if value then
+    names[#names + 1], values[step], bytes = step, value, bytes + #value
+  end
+end
 for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if string.sub(name, 1, #listed) == listed then
-    local step = string.sub(name, #listed + 1)
-    local value = redis.call('GET', lead .. step)
-    if value then
-      names[#names + 1], values[step], bytes = step, value, bytes + #value
-    end
+    look(string.sub(name, #listed + 1))
+  end
+end
+for i = 10, #ARGV, 3 do
+  if ARGV[i] == 's' or ARGV[i] == 'd' or ARGV[i] == 'g' then
+    look(ARGV[i + 1])
   end
 end
 
@@ -97,7 +105,7 @@ if not met(condition, before) then
   return { 'unmet', before }
 elseif before == '' and what ~= 's' then
   return { 'noform', '' }
-elseif not what then
+elseif not what or what == 'g' then
   local left = -2
   for _, step in ipairs(names) do
     left = math.max(left, redis.call('PTTL', lead .. step))

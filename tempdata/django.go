@@ -327,7 +327,7 @@ func cutMark(raw []byte) ([]byte, time.Time) {
 	if err != nil || micros == 0 {
 		return raw[:start], time.Time{}
 	}
-	return raw[:start], time.UnixMicro(int64(micros)).UTC() //nolint:gosec // G115: it has 16 digits.
+	return raw[:start], time.UnixMicro(int64(micros)).UTC()
 }
 
 func (d django) decode(key Key, raw string) (content, error) {

@@ -211,8 +211,9 @@ func TestDjangoPrefix(t *testing.T) {
 	}
 }
 
-// TestDjangoTime looks at when values were written, in Moscow, as far as the process is concerned.
-func TestDjangoTime(t *testing.T) { //nolint:paralleltest // It sets the local time.
+// TestDjangoTime looks at when values were written, in Moscow, as far as the process is concerned. Others must not run
+// meanwhile.
+func TestDjangoTime(t *testing.T) {
 	here := time.Local
 	t.Cleanup(func() { time.Local = here })
 	time.Local = time.FixedZone("MSK", 3*60*60)

@@ -111,7 +111,8 @@ type formMemory struct {
 	// changed holds, for each step that was put or deleted since Redis went away, when; deleted when the form was.
 	changed map[string]time.Time
 	deleted time.Time
-	lost    bool // as in valueMemory
+	// lost says that what was not changed is to be put back only if Redis has lost it.
+	lost bool
 }
 
 func (m *formMemory) size() int64 {
@@ -219,6 +220,9 @@ func (o *changeForm) send(ctx context.Context, pipe redis.Pipeliner, sh *shelf) 
 	}
 	for _, c := range o.changes {
 		args = append(args, c.what, c.step.name, c.step.raw)
+	}
+	if o.only != "" && o.store.botsForm(o.key) {
+		args = append(args, "g", o.only, "")
 	}
 	o.reply = pipe.EvalSha(ctx, o.store.formScriptOf(o.key).Hash(), keys, args...)
 }
@@ -363,6 +367,11 @@ func (o *changeForm) blind(m *formMemory) bool {
 	return len(o.changes) > 0 || o.only != "" && m.step(o.only) >= 0
 }
 
+// one reports whether the operation is about steps that it names, whatever others there are.
+func (o *changeForm) one() bool {
+	return o.condition == "" && !o.whole && (o.only != "" || len(o.changes) > 0 && o.changes[0].what != "x")
+}
+
 // errNoStep says that a step is not there, and whether its form is.
 func errNoStep(form bool) error {
 	if form {
@@ -466,7 +475,7 @@ func (o *restoreForm) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) 
 		return stamp(at)
 	}
 	lost := "0"
-	if m.lost {
+	if m.lost && len(m.changed) == 0 && m.deleted.IsZero() {
 		lost = "1"
 	}
 	deleted, ttl := m.deleted, time.Until(m.expires).Milliseconds()
@@ -495,6 +504,9 @@ func (o *restoreForm) receive(sh *shelf) error {
 		return errReply
 	}
 	m := o.memory
+	if o.record.memory != memory(m) {
+		return nil
+	}
 	if !m.lost {
 		m.store.count.restored.Add(1)
 	}
@@ -524,20 +536,18 @@ func (o *restoreBotForm) send(context.Context, redis.Pipeliner, *shelf) {}
 func (o *restoreBotForm) receive(sh *shelf) error {
 	m := o.memory
 	sh.drop(o.record)
-	wait := func(name, raw string, at time.Time) {
+	wait := func(name, raw string, at time.Time, lost bool) {
 		key := stepKey(m.key, name)
-		sh.await(key.Namespace, key.Name, &valueMemory{
-			store: m.store, key: key, raw: raw, at: at, expires: m.expires, lost: m.lost,
-		})
+		sh.await(key.Namespace, key.Name, &valueMemory{store: m.store, key: key, raw: raw, at: at, expires: m.expires, lost: lost})
 	}
 	for _, step := range m.steps {
 		if at, changed := m.changed[step.name]; changed || m.lost {
-			wait(step.name, step.raw, at)
+			wait(step.name, step.raw, at, !changed)
 		}
 	}
 	for name, at := range m.changed {
 		if m.step(name) < 0 {
-			wait(name, "", at)
+			wait(name, "", at, false)
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func checkStep(p *problems, field, step string) {
 // changeForm does an operation on a form.
 func (s *Store) changeForm(ctx context.Context, op *changeForm) (degraded bool, err error) {
 	if s.botsForm(op.key) && !s.outage.on() {
-		if err := s.synced(ctx, UserNamespace(op.key.UserID)); err != nil && !s.outage.on() {
+		if err := s.synced(ctx, UserNamespace(op.key.UserID)); err != nil && !s.outage.on() && !op.one() {
 			return false, err
 		}
 	}

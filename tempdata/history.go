@@ -280,6 +280,9 @@ func (o *restoreHistory) receive(sh *shelf) error {
 	if err := replyError(o.reply.Err()); err != nil {
 		return err
 	}
+	if o.record.memory != memory(o.memory) {
+		return nil
+	}
 	if !o.memory.lost {
 		o.memory.store.count.restored.Add(1)
 	}

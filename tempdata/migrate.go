@@ -85,9 +85,10 @@ const (
 )
 
 const (
-	// migrationPage is about how many keys are looked at in one step, migrationBytes how many bytes are read in one.
+	// migrationPage is about how many keys are looked at in one step, migrationBytes how many bytes are
+	// read or written in one, about.
 	migrationPage  = 500
-	migrationBytes = 8 << 20
+	migrationBytes = 1 << 20
 	// migrationNamespaces is how many namespaces are told apart.
 	migrationNamespaces = 1000
 	// guessedSlack is how exact the time is when something was written, if it is judged by its time to live.
@@ -326,7 +327,7 @@ func (it *migrant) problem(err error) {
 	}
 }
 
-// copy copies some values, in two round trips.
+// copy copies some values.
 func (r *migrationRun) copy(ctx context.Context, found []*migrant) error {
 	pipe := r.Redis.Pipeline()
 	raws := make([]*redis.StringCmd, len(found))
@@ -336,11 +337,7 @@ func (r *migrationRun) copy(ctx context.Context, found []*migrant) error {
 	if err := exec(ctx, pipe); err != nil {
 		return err
 	}
-	pipe = r.Redis.Pipeline()
-	for _, source := range []string{indexSource + migrateSource, indexSource + migrateFormSource, migrateMenuSource} {
-		pipe.ScriptLoad(ctx, source) // Each time, as Redis may have been restarted. Script.Load is not for pipelines.
-	}
-	replies := make([]*redis.Cmd, len(found))
+	batch := r.newBatch(ctx)
 	for i, it := range found {
 		raw, err := raws[i].Result()
 		if errors.Is(err, redis.Nil) {
@@ -348,20 +345,53 @@ func (r *migrationRun) copy(ctx context.Context, found []*migrant) error {
 			continue
 		}
 		if err == nil {
-			replies[i], err = r.send(ctx, pipe, it, raw)
+			err = r.send(ctx, batch, it, raw)
 		}
 		if err != nil {
 			it.problem(err)
 		}
+		if batch.size >= migrationBytes { // What was deflated may be much more.
+			if err := batch.finish(ctx); err != nil {
+				return err
+			}
+			batch = r.newBatch(ctx)
+		}
 	}
-	if err := exec(ctx, pipe); err != nil {
+	return batch.finish(ctx)
+}
+
+// migrationBatch is what is written in one round trip.
+type migrationBatch struct {
+	pipe    redis.Pipeliner
+	items   []*migrant
+	replies []*redis.Cmd
+	size    int
+}
+
+func (r *migrationRun) newBatch(ctx context.Context) *migrationBatch {
+	b := &migrationBatch{pipe: r.Redis.Pipeline()}
+	for _, source := range []string{indexSource + migrateSource, indexSource + migrateFormSource, migrateMenuSource} {
+		b.pipe.ScriptLoad(ctx, source) // Each time, as Redis may have been restarted. Script.Load is not for pipelines.
+	}
+	return b
+}
+
+// add queues a script for something, of which about size bytes are sent.
+func (b *migrationBatch) add(ctx context.Context, it *migrant, size int, script *redis.Script, keys []string, args ...any) {
+	b.items, b.replies = append(b.items, it), append(b.replies, script.EvalSha(ctx, b.pipe, keys, args...))
+	b.size += size
+}
+
+// finish sends what was queued, and counts what became of it.
+func (b *migrationBatch) finish(ctx context.Context) error {
+	if len(b.items) == 0 {
+		return nil
+	}
+	if err := exec(ctx, b.pipe); err != nil {
 		return err
 	}
-	for i, it := range found {
-		if replies[i] == nil {
-			continue
-		}
-		switch done, err := replies[i].Int(); {
+	for i, it := range b.items {
+		switch done, err := b.replies[i].Int(); {
 		case err != nil:
 			it.problem(errors.New("the hub's key for it holds something else"))
 		case done > 0:
@@ -376,39 +406,42 @@ func (r *migrationRun) copy(ctx context.Context, found []*migrant) error {
 }
 
 // send queues the script that copies something.
-func (r *migrationRun) send(ctx context.Context, pipe redis.Pipeliner, it *migrant, raw string) (*redis.Cmd, error) {
+func (r *migrationRun) send(ctx context.Context, batch *migrationBatch, it *migrant, raw string) error {
 	do := "0"
 	if r.Apply {
 		do = "1"
 	}
+	user := strconv.FormatInt(it.userID, 10)
 	if it.menu != "" {
 		text, err := menuText(raw)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		user := strconv.FormatInt(it.userID, 10)
 		keys := []string{r.Prefix + ":menu:user:" + user + ":" + it.menu, r.Prefix + ":menu:users"}
 		ttl, _, _ := it.times(time.Time{})
-		return migrateMenuScript.EvalSha(ctx, pipe, keys, do, text, ttl.Milliseconds(), user), nil
+		batch.add(ctx, it, len(text), migrateMenuScript, keys, do, text, ttl.Milliseconds(), user)
+		return nil
 	}
 	c, err := r.from.decode(it.key, raw)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ttl, at, slack := it.times(c.at)
 	if it.step != "" {
-		space, user := formSpace(it.userID), strconv.FormatInt(it.userID, 10)
+		space := formSpace(it.userID)
 		keys := append(r.indexKeys(space), r.Prefix+":form:"+user+"/"+BotForm, r.Prefix+":submitted:"+user+"/"+BotForm)
-		return migrateFormScript.EvalSha(ctx, pipe, keys, do, slack.Microseconds(), space, it.step,
-			stamp(at)+" "+string(c.data), ttl.Milliseconds(), BotForm, newTag(), MaxSteps, MaxValueSize), nil
+		batch.add(ctx, it, len(c.data), migrateFormScript, keys, do, slack.Microseconds(), space, it.step,
+			stamp(at)+" "+string(c.data), ttl.Milliseconds(), BotForm, newTag(), MaxSteps, MaxValueSize)
+		return nil
 	}
 	value, err := r.to.encode(it.key, c.data, at)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keys := append(r.indexKeys(it.key.Namespace), r.to.redisKey(it.key))
-	return migrateScript.EvalSha(ctx, pipe, keys, do, slack.Microseconds(), it.key.Namespace, value,
-		ttl.Milliseconds(), it.key.Name), nil
+	batch.add(ctx, it, len(value), migrateScript, keys, do, slack.Microseconds(), it.key.Namespace, value,
+		ttl.Milliseconds(), it.key.Name)
+	return nil
 }
 
 func (r *migrationRun) indexKeys(space string) []string {

@@ -34,7 +34,8 @@ type memory interface {
 	doubt(now time.Time) bool
 }
 
-// restoration is an operation that ends the waiting of a record.
+// restoration is an operation that ends the waiting of a record, if the record still is what it was when restore was called:
+// another one of the same batch may have changed it.
 type restoration interface {
 	operation
 	// abandon gives the record up.

@@ -244,7 +244,8 @@ const (
 func (o *outage) watch(ctx context.Context) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
-	var identified time.Time
+	identified := time.Now()
+	_, _ = o.identify(ctx) // If it is away it has no name yet.
 	for {
 		select {
 		case <-ctx.Done():

@@ -362,12 +362,13 @@ func (o *restoreValue) receive(sh *shelf) error {
 	}
 	m := o.memory
 	switch {
+	case o.record.memory != memory(m):
 	case theirs == "" && m.raw == "":
 		sh.drop(o.record)
 		m.store.count.restored.Add(1)
 	case theirs == "":
 		sh.settled(o.record)
-		m.known, m.lost = false, false
+		m.base, m.known, m.lost = "", false, false
 		m.store.count.restored.Add(1)
 	case m.lost || !m.newer(theirs):
 		if !m.lost {

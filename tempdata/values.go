@@ -304,16 +304,35 @@ func (s *Store) unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
 }
 
-// synced waits until the list knows what the bot has written before.
+// synced waits until the list knows what the bot has written before. After a start or a lost connection that takes a walk
+// over all keys, for which nobody waits longer than twice the timeout.
 func (s *Store) synced(ctx context.Context, space string) error {
 	if s.watch == nil || strings.Contains(space, "/") {
 		return nil
 	}
-	if err := s.watch.sync(ctx); err != nil {
-		return s.unavailable("hearing of what the bot wrote", err)
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.Timeout)
+	defer cancel()
+	again := time.NewTicker(syncAgain)
+	defer again.Stop()
+	for {
+		err := s.watch.sync(ctx)
+		if err == nil {
+			return nil
+		}
+		if away := replyError(s.cfg.Redis.Ping(ctx).Err()); errors.Is(away, errAway) && ctx.Err() == nil {
+			s.outage.begin(away)
+			return away
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: what the bot wrote is not all known yet: %w", ErrUnavailable, err)
+		case <-again.C:
+		}
 	}
-	return nil
 }
+
+// syncAgain is how often it is tried to hear of what the bot wrote.
+const syncAgain = 20 * time.Millisecond
 
 // Clear deletes all values of a namespace, and returns how many there were. What is set meanwhile may be deleted too. It
 // returns InvalidError or ErrUnavailable; then some may have been deleted.
