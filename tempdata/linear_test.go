@@ -155,7 +155,7 @@ func callForm(s *tempdata.Store, key tempdata.FormKey) (in formInput, out formOu
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(300))*time.Microsecond)
 		defer cancel()
 	}
-	in.step, in.value = string(rune('a'+rand.IntN(3))), string(rune('p'+rand.IntN(4)))
+	in.step, in.value = []string{"a", "b", "c"}[rand.IntN(3)], []string{"p", "q", "r", "s"}[rand.IntN(4)]
 	var f tempdata.Form
 	var err error
 	switch n := rand.IntN(12); {

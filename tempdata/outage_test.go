@@ -434,16 +434,17 @@ func (u *loadedUser) live(tb testing.TB, ctx context.Context) {
 		}
 		return err == nil
 	}
+	call := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		switch rand.IntN(6) {
 		case 0:
 			u.maybe++
-			w, err := u.store.Put(context.Background(), tempdata.Put{Key: u.key(), Data: fmt.Appendf(nil, `{"n":%d}`, u.maybe)})
+			w, err := u.store.Put(call, tempdata.Put{Key: u.key(), Data: fmt.Appendf(nil, `{"n":%d}`, u.maybe)})
 			if check("put", w.Degraded, err) {
 				u.state = u.maybe
 			}
 		case 1:
-			v, err := u.store.Get(context.Background(), u.key())
+			v, err := u.store.Get(call, u.key())
 			if errors.Is(err, tempdata.ErrNotFound) && u.state == 0 {
 				continue
 			}
@@ -452,14 +453,14 @@ func (u *loadedUser) live(tb testing.TB, ctx context.Context) {
 			}
 		case 2, 3:
 			step, data := fmt.Sprint("s", rand.IntN(4)), fmt.Sprint(rand.IntN(1000))
-			w, err := u.store.PutStep(context.Background(), tempdata.PutStep{FormKey: u.formKey(), Step: tempdata.Step{Name: step, Data: []byte(data)}})
+			w, err := u.store.PutStep(call, tempdata.PutStep{FormKey: u.formKey(), Step: tempdata.Step{Name: step, Data: []byte(data)}})
 			if check("put step", w.Degraded, err) {
 				u.form[step] = data
 			} else {
 				u.form[step] = "?"
 			}
 		case 4:
-			f, err := u.store.Form(context.Background(), u.formKey())
+			f, err := u.store.Form(call, u.formKey())
 			if errors.Is(err, tempdata.ErrNotFound) && len(u.form) == 0 {
 				continue
 			}
@@ -468,7 +469,7 @@ func (u *loadedUser) live(tb testing.TB, ctx context.Context) {
 			}
 		case 5:
 			u.tried++
-			a, err := u.store.Append(context.Background(), tempdata.Append{
+			a, err := u.store.Append(call, tempdata.Append{
 				Conversation: u.talk(), Messages: [][]byte{fmt.Append(nil, u.tried)}, MaxLen: tempdata.MaxMessages,
 			})
 			if !check("append", a.Degraded, err) {
@@ -529,7 +530,7 @@ func (u *loadedUser) check(tb testing.TB, fresh *tempdata.Store) {
 		count[n]++
 	}
 	for n := max(1, u.said-tempdata.MaxMessages+len(u.unsure)+1); n <= u.said; n++ {
-		if count[n] != 1 && !(u.unsure[n] && count[n] == 0) {
+		if count[n] > 1 || count[n] == 0 && !u.unsure[n] {
 			tb.Errorf("user %d: message %d of %d is there %d times", u.id, n, u.said, count[n])
 		}
 	}

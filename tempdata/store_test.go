@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 	"github.com/connectbot-hub/connecthub/tempdata"
@@ -42,11 +40,6 @@ func open(tb testing.TB, server *redistest.Server, prefix string, change func(*t
 func shared(tb testing.TB) *tempdata.Store {
 	tb.Helper()
 	return open(tb, redistest.Shared(tb), redistest.Prefix(tb), nil)
-}
-
-func sharedClient(tb testing.TB) *redis.Client {
-	tb.Helper()
-	return redistest.Shared(tb).Client()
 }
 
 // layouts runs a test with each layout.
@@ -93,4 +86,17 @@ func unmet(tb testing.TB, err error) string {
 		tb.Fatalf("the error is %v, want a PreconditionError", err)
 	}
 	return unmet.ETag
+}
+
+func errorIs(err, target error) bool { return errors.Is(err, target) }
+
+// fieldsOf returns the fields that an InvalidError names.
+func fieldsOf(err error) (fields []string) {
+	var invalid *tempdata.InvalidError
+	if errors.As(err, &invalid) {
+		for _, f := range invalid.Fields {
+			fields = append(fields, f.Field)
+		}
+	}
+	return fields
 }

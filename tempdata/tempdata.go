@@ -280,7 +280,7 @@ type LeaseHeldError struct{ ExpiresIn time.Duration }
 func (e *LeaseHeldError) Error() string { return ErrLeaseHeld.Error() }
 
 // Is makes it an ErrLeaseHeld.
-func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld } //nolint:errorlint // This is what errors.Is asks.
+func (e *LeaseHeldError) Is(target error) bool { return target == ErrLeaseHeld }
 
 // InvalidError says which parameters of a call are wrong.
 type InvalidError struct{ Fields []FieldProblem }

@@ -95,7 +95,7 @@ func TestManyAtOnce(t *testing.T) {
 	layouts(t, func(t *testing.T, s *tempdata.Store) {
 		t.Helper()
 		const n = 1000
-		items, names := make([]tempdata.Item, n), make([]string, n, n)
+		items, names := make([]tempdata.Item, n), make([]string, n)
 		for i := range items {
 			names[i] = fmt.Sprintf("k%d", i)
 			items[i] = tempdata.Item{Name: names[i], Data: fmt.Appendf(nil, `{"i":%d}`, i), TTL: time.Duration(60+i) * time.Second}
