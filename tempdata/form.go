@@ -353,6 +353,13 @@ func (o *changeForm) local(sh *shelf) error {
 	return nil
 }
 
+func (o *changeForm) waits(sh *shelf) bool { return o.store.formWaits(sh, o.key) }
+
+// formWaits reports whether a form waits for Redis; the bot's may wait as the values that it consists of.
+func (s *Store) formWaits(sh *shelf, key FormKey) bool {
+	return sh.waitsFor(formSpace(key.UserID), key.Form) || s.botsForm(key) && sh.waitsForAny(UserNamespace(key.UserID))
+}
+
 // blind reports whether the operation can be done without knowing the whole form: to put steps, whatever others there are,
 // to delete the form, or to read a step that is known.
 func (o *changeForm) blind(m *formMemory) bool {
@@ -523,6 +530,8 @@ func (o *restoreForm) abandon(sh *shelf) { sh.drop(o.record) }
 
 func (o *restoreForm) local(*shelf) error { return ErrUnavailable }
 
+func (o *restoreForm) waits(*shelf) bool { return true }
+
 // restoreBotForm makes of a form that waits values that wait, as the bot keeps it.
 type restoreBotForm struct {
 	memory *formMemory
@@ -556,3 +565,5 @@ func (o *restoreBotForm) receive(sh *shelf) error {
 func (o *restoreBotForm) abandon(sh *shelf) { sh.drop(o.record) }
 
 func (o *restoreBotForm) local(*shelf) error { return ErrUnavailable }
+
+func (o *restoreBotForm) waits(*shelf) bool { return true }

@@ -97,6 +97,8 @@ func (o *appendMessages) size() (n int) {
 	return n + 128
 }
 
+func (o *appendMessages) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
+
 func (o *appendMessages) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	args := []any{historySpc, o.conversation, o.maxLen, o.ttl.Milliseconds()}
 	for _, m := range o.messages {
@@ -171,6 +173,8 @@ type readMessages struct {
 
 func (o *readMessages) size() int { return 64 }
 
+func (o *readMessages) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
+
 func (o *readMessages) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	key := o.store.historyKey(o.conversation)
 	o.ttl, o.get = pipe.PTTL(ctx, key), pipe.LRange(ctx, key, -int64(o.limit), -1)
@@ -215,6 +219,8 @@ type deleteHistory struct {
 }
 
 func (o *deleteHistory) size() int { return 64 }
+
+func (o *deleteHistory) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
 
 func (o *deleteHistory) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	keys := append(o.store.indexKeys(historySpc), o.store.historyKey(o.conversation))
@@ -294,6 +300,8 @@ func (o *restoreHistory) abandon(sh *shelf) { sh.drop(o.record) }
 
 func (o *restoreHistory) local(*shelf) error { return ErrUnavailable }
 
+func (o *restoreHistory) waits(*shelf) bool { return true }
+
 // forgetHistories forgets all histories, after they were deleted.
 type forgetHistories struct{}
 
@@ -311,6 +319,8 @@ func (forgetHistories) receive(sh *shelf) error {
 }
 
 func (forgetHistories) local(*shelf) error { return nil }
+
+func (forgetHistories) waits(*shelf) bool { return true }
 
 func (s *Store) checkConversation(p *problems, conversation string) {
 	p.add(isName(conversation), "conversation_id", wantName)

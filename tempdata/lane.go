@@ -41,8 +41,11 @@ type operation interface {
 	send(ctx context.Context, pipe redis.Pipeliner, sh *shelf)
 	// receive reads the replies, and lets the shelf know what they tell.
 	receive(sh *shelf) error
-	// local does the operation in memory alone. It returns ErrUnavailable when not enough is known for it.
+	// local does the operation in memory alone. It returns ErrUnavailable when not enough is known for it. When it was sent
+	// before, Redis may have done it.
 	local(sh *shelf) error
+	// waits reports whether something that it is about waits for Redis, so that only memory tells what there is.
+	waits(sh *shelf) bool
 	// size is about how many bytes are sent.
 	size() int
 }
@@ -250,8 +253,8 @@ func (l *lane) goAway(err error) {
 	}
 }
 
-// recover puts back into Redis what waits for it, and if Redis was restarted what it has lost. Meanwhile callers are
-// served from memory.
+// recover puts back into Redis what waits for it, and if Redis was restarted what it has lost. Meanwhile callers are served
+// from memory if that is about something that waits.
 func (l *lane) recover(restarted bool) {
 	if restarted {
 		l.shelf.doubtAll(time.Now())
@@ -270,30 +273,46 @@ func (l *lane) recover(restarted bool) {
 			l.goAway(errors.New("it went away again"))
 			return
 		}
-		l.away = true
 		for i, c := range todo {
 			switch {
 			case redis.HasErrorPrefix(c.err, "WRONGTYPE"):
 				some[i].abandon(l.shelf) // Somebody keeps something else there. Waiting will not help.
 				l.log.Error("what was kept in memory while Redis was away is lost: its key holds something of another type", zap.Error(c.err))
 			case c.err != nil:
-				l.away = false
 				l.goAway(c.err)
 				return
 			}
 		}
-		for more := true; more; {
-			select {
-			case c, ok := <-l.queue:
-				if more = ok; ok {
-					l.local(c)
-				}
-			default:
-				more = false
-			}
+		if l.serve(); l.away {
+			return
 		}
 	}
 	l.away = false
+}
+
+// serve does what is queued: in memory if that is about something that waits, and else in Redis.
+func (l *lane) serve() {
+	var direct []*call
+	for more := true; more && len(direct) < longestBatch; {
+		select {
+		case c, ok := <-l.queue:
+			switch more = ok; {
+			case !ok:
+			case c.op.waits(l.shelf):
+				l.local(c)
+			default:
+				direct = append(direct, c)
+			}
+		default:
+			more = false
+		}
+	}
+	if len(direct) == 0 {
+		return
+	}
+	for _, c := range l.exec(direct) {
+		l.local(c)
+	}
 }
 
 // errAway says that Redis does nothing now, rather than not this.

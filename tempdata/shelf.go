@@ -118,6 +118,37 @@ func (sh *shelf) makeRoom(bytes int64) bool {
 	return sh.used+bytes <= sh.max
 }
 
+// waitsFor reports whether what is kept of a key waits for Redis.
+func (sh *shelf) waitsFor(space, name string) bool {
+	if sh == nil {
+		return false
+	}
+	r := sh.spaces[space][name]
+	return r != nil && r.waits
+}
+
+// waitsForAny reports whether anything waits of what a list names.
+func (sh *shelf) waitsForAny(space string) bool {
+	if sh == nil || sh.waiting.Len() == 0 {
+		return false
+	}
+	for _, r := range sh.spaces[space] {
+		if r.waits {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetSettled forgets all of what a list names that does not wait.
+func (sh *shelf) forgetSettled(space string) {
+	for _, r := range sh.spaces[space] {
+		if !r.waits {
+			sh.drop(r)
+		}
+	}
+}
+
 // await keeps what is known of a key until Redis is back. There must be room: see makeRoom.
 func (sh *shelf) await(space, name string, m memory) {
 	r := sh.find(space, name)

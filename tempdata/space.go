@@ -84,4 +84,11 @@ func (o *clearSpace) receive(sh *shelf) error {
 }
 
 // local refuses: what Redis holds cannot be deleted now.
-func (o *clearSpace) local(*shelf) error { return ErrUnavailable }
+func (o *clearSpace) local(sh *shelf) error {
+	if o.reply != nil {
+		sh.forgetSettled(o.space) // It may be deleted.
+	}
+	return ErrUnavailable
+}
+
+func (o *clearSpace) waits(sh *shelf) bool { return sh.waitsForAny(o.space) }

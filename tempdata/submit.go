@@ -54,4 +54,11 @@ func (o *submitForm) receive(sh *shelf) error {
 }
 
 // local refuses: in memory nobody can know that the form is not submitted elsewhere too.
-func (o *submitForm) local(*shelf) error { return ErrUnavailable }
+func (o *submitForm) local(sh *shelf) error {
+	if space := formSpace(o.key.UserID); o.reply != nil && !sh.waitsFor(space, o.key.Form) {
+		sh.forget(space, o.key.Form) // It may be submitted.
+	}
+	return ErrUnavailable
+}
+
+func (o *submitForm) waits(sh *shelf) bool { return o.store.formWaits(sh, o.key) }

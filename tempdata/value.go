@@ -188,6 +188,12 @@ func (o *getValues) local(sh *shelf) error {
 	return nil
 }
 
+func (o *getValues) waits(sh *shelf) bool { return anyWaits(sh, o.keys) }
+
+func anyWaits(sh *shelf, keys []Key) bool {
+	return slices.ContainsFunc(keys, func(key Key) bool { return sh.waitsFor(key.Namespace, key.Name) })
+}
+
 // putValues sets values of one namespace. The condition is about the first.
 type putValues struct {
 	store     *Store
@@ -264,6 +270,8 @@ func (o *putValues) local(sh *shelf) error {
 	return nil
 }
 
+func (o *putValues) waits(sh *shelf) bool { return anyWaits(sh, o.keys) }
+
 // touchValue gives a value another time to live, or deletes it with a ttl of 0.
 type touchValue struct {
 	store     *Store
@@ -330,6 +338,8 @@ func (o *touchValue) local(sh *shelf) error {
 	return o.store.change(sh, o.key, raw, time.Now(), o.ttl)
 }
 
+func (o *touchValue) waits(sh *shelf) bool { return sh.waitsFor(o.key.Namespace, o.key.Name) }
+
 // restore returns what puts the value back.
 func (m *valueMemory) restore(r *record) restoration { return &restoreValue{memory: m, record: r} }
 
@@ -394,6 +404,8 @@ func (m *valueMemory) newer(theirs string) bool {
 func (o *restoreValue) abandon(sh *shelf) { sh.drop(o.record) }
 
 func (o *restoreValue) local(*shelf) error { return ErrUnavailable }
+
+func (o *restoreValue) waits(*shelf) bool { return true }
 
 // refresh reads again what is in memory of some keys, as another program may have changed it.
 type refresh struct{ getValues }
