@@ -78,8 +78,12 @@ if what == 'm' then
   elseif bytes > tonumber(ARGV[9]) then
     return { 'bytes', before }
   end
+  local old = redis.call('HMGET', submitted, 'id', 'ie')
+  if old[1] and old[2] == before then
+    id = old[1] -- It was put back, but perhaps it was published then.
+  end
   redis.call('DEL', submitted)
-  redis.call('HSET', submitted, 'id', id, 'key', key, 'done', done)
+  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done)
   for _, step in ipairs(names) do
     redis.call('HSET', submitted, '.' .. step, values[step])
     delete(step)
@@ -95,7 +99,8 @@ elseif what == 'f' or what == 'r' then
       for _, step in ipairs(names) do
         set(step, values[step])
       end
-      redis.call('DEL', submitted)
+      redis.call('HDEL', submitted, 'key')
+      redis.call('HSET', submitted, 'done', '1')
     end
   end
   return { 'ok', before, before }

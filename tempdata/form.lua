@@ -1,5 +1,6 @@
 -- Reads and changes a form, a hash: e its entity tag, u when it was changed, o its steps in their order, b how many bytes of
--- JSON they hold, and each step under its name after a dot, as 16 digits of microseconds, a space and JSON.
+-- JSON they hold, and each step under its name after a dot, as 16 digits of microseconds, a space and JSON. One that was
+-- submitted and put back also has id and ie, the id of that submission and the tag that it had.
 -- KEYS: index, lists, form, the form submitted last.
 -- ARGV: condition, the new tag, now in 16 digits, ttl, space, name of the form, the tag of the steps that the caller knows
 -- ('' none, '?' it does not want them), how many steps and how many bytes it may have; then for each change three:
@@ -43,8 +44,12 @@ if what == 'm' then
   elseif bytes > tonumber(ARGV[9]) then
     return { 'bytes', before }
   end
+  local old = redis.call('HMGET', form, 'id', 'ie')
+  if old[1] and old[2] == before then
+    id = old[1] -- Perhaps it was published then.
+  end
   redis.call('RENAME', form, submitted)
-  redis.call('HSET', submitted, 'id', id, 'key', key, 'done', done)
+  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done)
   redis.call('PEXPIRE', submitted, ttl)
   redis.call('ZREM', KEYS[1], name)
   return answer('ok', submitted, order, '', changed, 0, id)
@@ -53,7 +58,7 @@ elseif what == 'f' or what == 'r' then
     if what == 'f' then
       redis.call('HSET', submitted, 'done', '1')
     elseif before == '' then
-      redis.call('HDEL', submitted, 'id', 'key', 'done')
+      redis.call('HDEL', submitted, 'key', 'done')
       redis.call('RENAME', submitted, form)
       redis.call('PEXPIRE', form, ttl)
       note(KEYS[1], KEYS[2], space, { ttl, name })

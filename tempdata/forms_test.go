@@ -185,11 +185,17 @@ func TestSubmitAgain(t *testing.T) {
 		_, err := s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(true)})
 		wantError(t, err, refuse)
 		wantForm(t, s, key, `who="Анна" `)
+		_, err = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(true)})
+		wantError(t, err, refuse)
+		if len(published) != 2 || published[0] != published[1] {
+			t.Errorf("the same form was published as %q", published)
+		}
+		putStep(t, s, key, "who", `"Анна"`)
 		_, err = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(false), MaxSize: 3})
 		wantError(t, err, tempdata.ErrTooLarge)
 		first, err := s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(false), IdempotencyKey: "k"})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || first.ID == published[0] {
+			t.Fatal(first, err, "after the form was changed")
 		}
 		putStep(t, s, key, "who", `"Пётр"`) // Another form of the name, which the repeated call must leave alone.
 		again, err := s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(false), IdempotencyKey: "k"})

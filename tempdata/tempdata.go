@@ -139,7 +139,8 @@ type Submit struct {
 	// IdempotencyKey, if not "", makes the same call, repeated within an hour, return the same: 1 to 255 bytes.
 	IdempotencyKey string
 	// Publish, if not nil, is called with the form before Submit returns. When it fails the form is put back, unless there
-	// is another of its name by then. After a crash in between, the call that follows calls it again, with the same ID.
+	// is another of its name by then. The call that follows, also after a crash in between, calls it with the same ID, unless
+	// the form was changed: what is published under that ID is published once.
 	Publish func(Submission) error
 	// MaxSize is how many bytes the steps may have together for Publish to take them; 0: any number.
 	MaxSize int
