@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // open are the routes that need no key.
@@ -19,12 +20,21 @@ func open(route string) bool {
 	return false
 }
 
-// scopeFor returns the scope that a route asks of every key, "" if what the key may do there depends on more than the route.
-func scopeFor(route string) string {
-	if strings.HasPrefix(route, "/v1/menus") {
-		return "menus"
+// allowRoute lets a key pass that may make a request to this path. Some handlers ask for more.
+func allowRoute(c echo.Context) error {
+	switch route := c.Path(); {
+	case strings.HasPrefix(route, "/v1/menus"):
+		return allow(c, "menus")
+	case strings.HasPrefix(route, "/v1/temp/"):
+		return allowTemp(c, pathParam(c, "namespace"))
+	case strings.HasPrefix(route, "/v1/users/"):
+		return allowTemp(c, ofUser(pathParam(c, "user_id")).namespace)
+	case strings.HasPrefix(route, "/v1/conversations/"):
+		return allowTemp(c, conversations)
+	case route == "/v1/cache":
+		return allow(c, "admin")
 	}
-	return ""
+	return nil
 }
 
 const keyInContext = "key"
@@ -54,8 +64,8 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			return unauthorized("The token is not known.")
 		}
 		c.Set(keyInContext, key)
-		if part := scopeFor(c.Path()); part != "" && !key.mayUse(part) {
-			return forbidden("The key lacks the scope " + part + ".")
+		if err := allowRoute(c); err != nil {
+			return err
 		}
 		return next(c)
 	}
@@ -75,6 +85,31 @@ func keyOf(c echo.Context) *Key {
 	key, _ := c.Get(keyInContext).(*Key)
 	return key
 }
+
+// allow lets a key pass that may use all of a part of the API.
+func allow(c echo.Context, part string) error {
+	if key := keyOf(c); key != nil && !key.mayUse(part) {
+		return lacksScope(part)
+	}
+	return nil
+}
+
+// allowTemp lets a key pass that may use temporary data of a namespace.
+func allowTemp(c echo.Context, namespace string) error {
+	key := keyOf(c)
+	if key == nil || key.mayUseTemp(namespace) {
+		return nil
+	}
+	switch {
+	case tempScope(namespace):
+		return lacksScope("temp:" + namespace)
+	case namespace == tempdata.UserNamespace(nobody):
+		return lacksScope("temp:" + everyUser)
+	}
+	return lacksScope("temp")
+}
+
+func lacksScope(name string) error { return forbidden("The key lacks the scope " + name + ".") }
 
 func allowPublish(c echo.Context, ch events.Channel, eventType string) error {
 	if key := keyOf(c); key != nil && !key.mayPublish(ch, eventType) {

@@ -100,7 +100,7 @@ func TestScopes(t *testing.T) {
 		"subscribe:global":           {"read global": true},
 		"subscribe:service:*":        {"read service:matching": true, "read service:mail": true},
 		"subscribe:service:matching": {"read service:matching": true},
-		"menus":                      {}, "temp": {}, "match": {}, "admin": {},
+		"menus":                      {}, "temp": {}, "temp:user_1": {}, "match": {}, "admin": {},
 	}
 	list["*"]["publish user:2 system.maintenance"], list["*"]["publish service:mail matching.request"] = true, true
 	list["publish:*"]["publish user:2 system.maintenance"], list["publish:*"]["publish service:mail matching.request"] = true, true
@@ -212,6 +212,8 @@ func TestEveryRoute(t *testing.T) {
 			switch {
 			case open && a.status != http.StatusOK:
 				t.Errorf("%s without a key: %d %s", name, a.status, a.body)
+			case !open && method == http.MethodHead:
+				a.is(t, 401, "application/problem+json")
 			case !open:
 				a.problem(t, 401, "unauthorized")
 			}

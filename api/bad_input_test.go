@@ -167,6 +167,11 @@ func TestUnmatched(t *testing.T) {
 		"/v1/events/services", "/v1/streams", "/health/", "/health/x", "/metrics", "/docs/", "/favicon.ico", "/v1/events%2Ftypes",
 		"/../etc/passwd", "/%00", "/v1/menu", "/v1/menus/", "/v1/menus/1/", "/v1/menus/1/main/", "/v1/menus/1/main/x",
 		"/v1/menus/1/main/refresh/", "/v1/menus/callbacks/a/b", "/v1/menus/dead-writes/1-0/x",
+		"/v1/temp", "/v1/temp/", "/v1/temp/n/", "/v1/temp/n/k/", "/v1/temp/n/k/x", "/v1/temp/n/k/touch/", "/v1/temp/n/batch/x/y",
+		"/v1/users", "/v1/users/1", "/v1/users/1/", "/v1/users/1/temp/", "/v1/users/1/temp/k/x", "/v1/users/1/form", "/v1/users/1/forms/",
+		"/v1/users/1/forms/f/steps", "/v1/users/1/forms/f/steps/", "/v1/users/1/forms/f/steps/s/x", "/v1/users/1/forms/f/x",
+		"/v1/users/1/conversation/", "/v1/users/1/lease/x", "/v1/users/1/cache/", "/v1/cache/", "/v1/conversations", "/v1/conversations/c",
+		"/v1/conversations/c/messages/", "/v1/conversations/c/messages/1",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			p := h.call(t, method, path, "{}").problem(t, 404, "not_found")
@@ -183,6 +188,12 @@ func TestUnmatched(t *testing.T) {
 		"/v1/menus/1/main/refresh": {"POST"}, "/v1/menus/warm": {"POST"}, "/v1/menus/invalidate": {"POST"},
 		"/v1/menus/definitions": {"GET"}, "/v1/menus/dead-writes": {"GET"}, "/v1/menus/callbacks/cb:x": {"GET"},
 		"/v1/menus/dead-writes/1-0/retry": {"POST"},
+		"/v1/temp/n":                      {"GET", "DELETE"}, "/v1/temp/n/k": {"GET", "HEAD", "PUT", "DELETE"}, "/v1/temp/n/k/touch": {"POST"},
+		"/v1/users/1/temp": {"GET", "DELETE"}, "/v1/users/1/temp/k": {"GET", "HEAD", "PUT", "DELETE"}, "/v1/users/1/temp/k/touch": {"POST"},
+		"/v1/users/1/forms": {"GET", "DELETE"}, "/v1/users/1/forms/f": {"GET", "PATCH", "DELETE"},
+		"/v1/users/1/forms/f/steps/s": {"GET", "PUT", "DELETE"}, "/v1/users/1/forms/f/submit": {"POST"}, "/v1/users/1/forms/f/back": {"POST"},
+		"/v1/users/1/conversation": {"GET", "PUT", "DELETE"}, "/v1/users/1/lease": {"POST", "DELETE"}, "/v1/users/1/cache": {"DELETE"},
+		"/v1/cache": {"DELETE"}, "/v1/conversations/c/messages": {"GET", "POST", "DELETE"},
 	} {
 		for _, method := range []string{"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "PROPFIND"} {
 			if slices.Contains(methods, method) {

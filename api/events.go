@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -47,7 +48,7 @@ func (s *Server) publish(c echo.Context, ch events.Channel, idempotencyKey strin
 		return shuttingDown()
 	}
 	if _, given := c.Request().Header["Idempotency-Key"]; given && !validIdempotencyKey(idempotencyKey) {
-		return invalidField("Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+		return invalidField("Idempotency-Key", wantIdempotencyKey)
 	}
 	body := bodies.Get().(*bytes.Buffer)
 	defer func() { body.Reset(); bodies.Put(body) }()
@@ -96,6 +97,8 @@ func appendReceipt(dst []byte, r *events.Receipt) []byte {
 	return append(dst, "}\n"...)
 }
 
+const wantIdempotencyKey = "must be 1 to 255 visible ASCII characters"
+
 func validIdempotencyKey(key string) bool {
 	if key == "" || len(key) > 255 {
 		return false
@@ -111,13 +114,13 @@ func validIdempotencyKey(key string) bool {
 // bodies are buffers for reading requests: what is kept of a body is copied out of it.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // A pool must be shared to be one.
 
-// readJSON reads the body of a request that must be JSON.
-func readJSON(c echo.Context, into *bytes.Buffer) error {
+// readJSON reads the body of a request that must be JSON. It may also be called by one of these media types.
+func readJSON(c echo.Context, into *bytes.Buffer, also ...string) error {
 	req := c.Request()
 	if ct := req.Header.Get(echo.HeaderContentType); ct != echo.MIMEApplicationJSON {
 		media, params, err := mime.ParseMediaType(ct)
 		charset := params["charset"]
-		if err != nil || media != echo.MIMEApplicationJSON || charset != "" && charset != "utf-8" && charset != "UTF-8" {
+		if err != nil || media != echo.MIMEApplicationJSON && !slices.Contains(also, media) || charset != "" && charset != "utf-8" && charset != "UTF-8" {
 			return &problem{
 				status: http.StatusUnsupportedMediaType, code: codeMediaType, title: "Unsupported media type",
 				detail: "Send JSON in UTF-8 with the header Content-Type: application/json.",

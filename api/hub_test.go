@@ -21,6 +21,7 @@ import (
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 	"github.com/connectbot-hub/connecthub/menucache"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
@@ -41,6 +42,7 @@ type options struct {
 	events events.Config
 	// menus is used with the prefix of events.
 	menus menucache.Config
+	temp  tempdata.Config
 	api   api.Config
 	// wrap puts something in front of the publisher.
 	wrap func(publisher) publisher
@@ -78,7 +80,7 @@ func startHub(tb testing.TB, o options) *hub {
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	logger := zap.New(core)
-	o.events.Logger, o.menus.Logger, o.api.Logger = logger, logger, logger
+	o.events.Logger, o.menus.Logger, o.temp.Logger, o.api.Logger = logger, logger, logger, logger
 	h := &hub{redis: o.redis, prefix: o.events.Prefix, logs: logs}
 	deps := h.wire(tb, o)
 	h.server = api.New(deps, o.api)
@@ -114,6 +116,9 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	}
 	menus, err := menucache.New(o.menus)
 	must(err)
+	o.temp.Redis, o.temp.URL, o.temp.Prefix = rdb, o.redis.URL(), o.events.Prefix
+	temp, err := tempdata.New(o.temp)
+	must(err)
 	checker := health.NewChecker(time.Second)
 	checker.Add("redis", "datastore", func(ctx context.Context) error { return rdb.Ping(ctx).Err() })
 	checker.Add("subscription", "component", fanout.Check)
@@ -129,14 +134,21 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	tb.Cleanup(bridge.Close)
 	must(menus.Start(tb.Context()))
 	tb.Cleanup(menus.Close)
+	must(temp.Start(tb.Context()))
+	tb.Cleanup(temp.Close)
 	redistest.Eventually(tb, soon, "the hub is connected", func() bool { return fanout.Connected() && bridge.Connected() })
 
-	deps := api.Deps{Publisher: pub, Log: log, Fanout: fanout, Menus: menus, Health: checker, Ready: checker}
+	deps := api.Deps{Publisher: pub, Log: log, Fanout: fanout, Menus: menus, Temp: temp, Health: checker, Ready: checker}
 	if o.wrap != nil {
 		deps.Publisher = o.wrap(pub)
 	}
 	deps.Stats = func() api.Stats {
-		p, f, b, m := pub.Stats(), fanout.Stats(), bridge.Stats(), menus.Stats()
+		p, f, b, m, t := pub.Stats(), fanout.Stats(), bridge.Stats(), menus.Stats(), temp.Stats()
+		counts, _ := temp.Counts(context.Background()) // None while Redis is away.
+		keys := make(map[string]int64, len(counts))
+		for _, c := range counts {
+			keys[c.Namespace] = c.Keys
+		}
 		return api.Stats{
 			Since: "2026-11-21T06:00:00Z",
 			Events: map[string]int64{
@@ -151,6 +163,13 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 				"hits": float64(m.LocalHits + m.RemoteHits), "local_hits": float64(m.LocalHits), "misses": float64(m.Misses),
 				"hit_ratio": m.HitRatio(),
 			}},
+			TempData: &api.TempDataStats{
+				Operations: map[string]int64{
+					"reads": t.Reads, "writes": t.Writes, "deletes": t.Deletes, "unmet": t.Unmet, "degraded": t.Degraded,
+					"waiting": t.Waiting,
+				},
+				Keys: keys,
+			},
 		}
 	}
 	return deps

@@ -182,6 +182,11 @@ func (k *Key) maySubscribe(ch events.Channel) bool {
 	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allows("subscribe", ch, "") })
 }
 
+// mayUseTemp reports whether the key allows temporary data of a namespace.
+func (k *Key) mayUseTemp(namespace string) bool {
+	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allowsTemp(namespace) })
+}
+
 // mayUse reports whether the key allows all of a part of the API: menus, temp, match or admin.
 func (k *Key) mayUse(part string) bool {
 	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allows(part, events.Channel{}, "") })

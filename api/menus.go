@@ -349,14 +349,6 @@ func (s *Server) RetryDeadWrite(c echo.Context, id string) error {
 // read the answer. Nothing here takes long.
 func toTheEnd(c echo.Context) context.Context { return context.WithoutCancel(c.Request().Context()) }
 
-// notFoundAs says what it is that was not found.
-func notFoundAs(err error, code, title, detail string) error {
-	if errors.Is(err, menucache.ErrNotFound) {
-		return &problem{status: http.StatusNotFound, code: code, title: title, detail: detail}
-	}
-	return err
-}
-
 // menuKey reads whose menu of which type is meant.
 func menuKey(c echo.Context, userID, menuType string) (menucache.Key, error) {
 	id, ok := wholeNumber(userID)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,7 +25,12 @@ func readObject(c echo.Context, take func(name string, value jsontext.Value) (pr
 	if err := readJSON(c, &body); err != nil {
 		return nil, err
 	}
-	dec := jsontext.NewDecoder(&body)
+	return readMembers(&body, take)
+}
+
+// readMembers is readObject for a body that has been read, or a part of one. A value is good until take returns.
+func readMembers(body *bytes.Buffer, take func(name string, value jsontext.Value) (problem string)) ([]FieldProblem, error) {
+	dec := jsontext.NewDecoder(body)
 	if dec.PeekKind() != '{' {
 		if err := dec.SkipValue(); err != nil {
 			return nil, unreadable(err)
@@ -116,3 +122,47 @@ func readBadges(value jsontext.Value, into *map[string]int) (problem string) {
 }
 
 const wantBadges = `must be an object of whole numbers, such as {"meetings": 3}`
+
+// object writes a JSON object, member by member. What it holds is passed on as it is, where encoding/json would escape it
+// for HTML.
+type object []byte
+
+func (o object) name(name string) object {
+	if o == nil {
+		o = append(make(object, 0, 128), '{')
+	} else {
+		o = append(o, ',')
+	}
+	return append(append(append(o, '"'), name...), '"', ':')
+}
+
+// raw adds JSON.
+func (o object) raw(name string, value []byte) object { return append(o.name(name), value...) }
+
+// text adds a string of valid UTF-8.
+func (o object) text(name, value string) object {
+	quoted, _ := jsontext.AppendQuote(o.name(name), value)
+	return quoted
+}
+
+// number adds a whole number.
+func (o object) number(name string, n int64) object { return strconv.AppendInt(o.name(name), n, 10) }
+
+// flag adds a boolean.
+func (o object) flag(name string, value bool) object { return strconv.AppendBool(o.name(name), value) }
+
+// expires adds for how long something is kept, null for ever.
+func (o object) expires(in time.Duration) object {
+	if in == 0 {
+		return o.raw("expires_in", []byte("null"))
+	}
+	return o.number("expires_in", seconds(in))
+}
+
+// end closes the object, after saying whether it comes from memory.
+func (o object) end(degraded bool) []byte {
+	if degraded {
+		o = o.flag("degraded", true)
+	}
+	return append(o, '}')
+}

@@ -120,6 +120,20 @@ func (e ReceiptStatus) Valid() bool {
 	}
 }
 
+// AnyJSON Any JSON value in which no object has the same key twice. It is kept as it was sent; only white space between
+// its parts goes.
+type AnyJSON = json.RawMessage
+
+// CacheCleared What was cleared.
+type CacheCleared struct {
+	// Menus How many menus the user had in the cache. Absent when the menus of everybody were cleared, which are not
+	// counted.
+	Menus *int `json:"menus,omitempty"`
+
+	// TempData How many values, forms and histories there were.
+	TempData int `json:"temp_data"`
+}
+
 // ChannelKind Whom a channel is for.
 type ChannelKind string
 
@@ -285,6 +299,87 @@ type FieldProblem struct {
 	Problem string `json:"problem"`
 }
 
+// Form A form as a whole.
+type Form struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
+	ExpiresIn *int64 `json:"expires_in"`
+
+	// Form The form's name.
+	Form string `json:"form"`
+
+	// Steps The steps by their names, in the order in which they were first put.
+	Steps json.RawMessage `json:"steps"`
+
+	// UpdatedAt When the form was changed last, in UTC with microseconds.
+	UpdatedAt string `json:"updated_at"`
+}
+
+// FormBack A form that went back a step.
+type FormBack struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
+	ExpiresIn *int64 `json:"expires_in"`
+
+	// Form The form's name.
+	Form string `json:"form"`
+
+	// Removed The name of the step that was taken out.
+	Removed string `json:"removed"`
+
+	// Steps The steps by their names, in the order in which they were first put.
+	Steps json.RawMessage `json:"steps"`
+
+	// UpdatedAt When the form was changed last, in UTC with microseconds.
+	UpdatedAt string `json:"updated_at"`
+}
+
+// FormGone A form that was deleted.
+type FormGone struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// Deleted Always true.
+	Deleted bool `json:"deleted"`
+
+	// Form The form's name.
+	Form string `json:"form"`
+}
+
+// FormList A page of a user's forms.
+type FormList struct {
+	// Forms The forms, in no promised order.
+	Forms []ListedForm `json:"forms"`
+
+	// NextCursor Pass it as `cursor` for the next page. Null when there are no more.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// FormPatch A merge patch of a form.
+type FormPatch struct {
+	// Steps The steps to change. `null` takes one out, and an object is merged into the step's.
+	Steps map[string]interface{} `json:"steps,omitempty"`
+}
+
+// FormStepGone A step that was deleted.
+type FormStepGone struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// Deleted Always true.
+	Deleted bool `json:"deleted"`
+
+	// Form The form's name.
+	Form string `json:"form"`
+
+	// Step The step's name.
+	Step string `json:"step"`
+}
+
 // Health The state of the hub.
 type Health struct {
 	// Checks The checks by name. A check may have several parts.
@@ -324,6 +419,30 @@ type HealthCheck struct {
 // HealthStatus `pass` works, `warn` works but wants attention, `fail` does not work.
 type HealthStatus string
 
+// HistoryGone A history that was deleted.
+type HistoryGone struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// Deleted Always true.
+	Deleted bool `json:"deleted"`
+}
+
+// HistoryWritten What a history has become.
+type HistoryWritten struct {
+	// ConversationID The conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// ExpiresIn The seconds for which it is kept.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// Length How many messages the history has now.
+	Length int `json:"length"`
+}
+
 // InlineKeyboardButton A button under a message.
 type InlineKeyboardButton struct {
 	// CallbackData The option's action, or an id that begins with `cb:`, to look it up under `/v1/menus/callbacks`, when it is longer
@@ -359,6 +478,30 @@ type InvalidateRequestAll bool
 type KeyboardButton struct {
 	// Text The option's label, which is also what the user sends by pressing it.
 	Text string `json:"text"`
+}
+
+// Lease A lease.
+type Lease struct {
+	// ExpiresIn The seconds for which it is good.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// Token Proves that the lease is yours. Keep it to yourself.
+	Token string `json:"token"`
+}
+
+// LeaseGone A lease that was released.
+type LeaseGone struct {
+	// Released Always true.
+	Released bool `json:"released"`
+}
+
+// ListedForm The name of a form.
+type ListedForm struct {
+	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
+	ExpiresIn *int64 `json:"expires_in"`
+
+	// Form The form's name.
+	Form string `json:"form"`
 }
 
 // Menu A menu as the Django bot keeps it. One that is set may have more members, which are kept, but nothing that Telegram
@@ -546,6 +689,36 @@ type MenusWarmed struct {
 	Failed int `json:"failed"`
 }
 
+// Message A message with what is known about it.
+type Message struct {
+	// At When it was appended, in UTC with microseconds.
+	At string `json:"at"`
+
+	// ID Names the message among those of its conversation.
+	ID string `json:"id"`
+
+	// Message The message as it was posted.
+	Message json.RawMessage `json:"message"`
+}
+
+// MessageList Messages of a history.
+type MessageList struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// Messages The messages as they were posted, or with `meta=true` each as a `Message`.
+	Messages []json.RawMessage `json:"messages"`
+}
+
+// MessagesInput What to append. Give exactly one of its members.
+type MessagesInput struct {
+	// Message One message, any JSON value.
+	Message json.RawMessage `json:"message,omitempty"`
+
+	// Messages Messages, the oldest first.
+	Messages []*AnyJSON `json:"messages,omitempty"`
+}
+
 // Offset The event's place in the log of its channel: milliseconds, a hyphen, a sequence number. Later events of a channel
 // have higher offsets. Offsets of different channels do not compare.
 //
@@ -558,6 +731,9 @@ type Problem struct {
 	//
 	// Examples: invalid_fields
 	Code string `json:"code"`
+
+	// CurrentEtag With `precondition_failed`, the `ETag` of what is there. Absent when there is nothing.
+	CurrentEtag string `json:"current_etag,omitempty"`
 
 	// Detail What is wrong with this very request, for people.
 	Detail string `json:"detail"`
@@ -649,6 +825,217 @@ type Stats struct {
 
 	// Streams Counters of streams by name.
 	Streams map[string]int64 `json:"streams"`
+
+	// TempData What was done with temporary data, and how much there is.
+	TempData *TempDataStats `json:"temp_data,omitempty"`
+}
+
+// Submission A form that was submitted.
+type Submission struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// Duplicate True when this is the first answer to the same request, with the same `Idempotency-Key`.
+	Duplicate bool `json:"duplicate"`
+
+	// Form The form's name.
+	Form string `json:"form"`
+
+	// ID Names the submission; no other has the same.
+	ID string `json:"id"`
+
+	// Published Tells where the event went.
+	Published *Receipt `json:"published,omitempty"`
+
+	// Steps The steps by their names, in the order in which they were first put.
+	Steps json.RawMessage `json:"steps"`
+
+	// UpdatedAt When the form was changed last, in UTC with microseconds.
+	UpdatedAt string `json:"updated_at"`
+
+	// UserID Whose form it is.
+	UserID int64 `json:"user_id"`
+}
+
+// SubmitEvent The event to publish.
+type SubmitEvent struct {
+	// Channel Where: `user:{id}`, `global` or `service:{name}`.
+	//
+	// Examples: service:matching
+	Channel string `json:"channel"`
+
+	// CorrelationID Ties the event to others of the same affair, as in `EventInput`.
+	CorrelationID string `json:"correlation_id,omitempty"`
+
+	// Type The event's type, as in `EventInput`.
+	//
+	// Examples: matching.request
+	Type string `json:"type"`
+}
+
+// SubmitRequest What to do with the form.
+type SubmitRequest struct {
+	// Publish The event to publish.
+	Publish SubmitEvent `json:"publish,omitempty"`
+}
+
+// TempBatch What to get or to set. Give exactly one of its members.
+type TempBatch struct {
+	// Get The keys of values to get.
+	Get []string `json:"get,omitempty"`
+
+	// Set The values to set.
+	Set []TempItem `json:"set,omitempty"`
+}
+
+// TempCount How much was deleted.
+type TempCount struct {
+	// Cleared How many there were.
+	Cleared int `json:"cleared"`
+}
+
+// TempDataStats What was done with temporary data, and how much there is.
+type TempDataStats struct {
+	// Keys How many values there are, by namespace; as `users` those of all users, as `forms` the forms of all users, and as
+	// `conversations` the histories. None are counted while Redis is away.
+	Keys map[string]int64 `json:"keys"`
+
+	// Operations Operations by name since the hub started. Done were `reads`, `writes`, `deletes`, `appends`, `submitted`
+	// forms and `leased` leases, also when there was nothing to read or delete. Not done were those with
+	// conditions `unmet`, `failed` ones, `full` ones, for which there was no memory while Redis was away, and
+	// `contended` patches. `unreadable` values were not decoded, `unsafe` ones of them would have built an object.
+	// There were `outages` of Redis with `degraded` operations in memory, of whose changes some were `restored`,
+	// written when Redis was back, and some `overtaken`, as Redis had something newer. In memory now are
+	// `records`, of which some are `waiting` for Redis, and all take about so many `bytes`.
+	Operations map[string]int64 `json:"operations"`
+}
+
+// TempDeleted A value that was deleted.
+type TempDeleted struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// Deleted Always true.
+	Deleted bool `json:"deleted"`
+
+	// Key The key.
+	Key string `json:"key"`
+
+	// Namespace The namespace; that of a user is `user_` and the user's id.
+	Namespace string `json:"namespace"`
+}
+
+// TempFound One of the values that were asked for.
+type TempFound struct {
+	// Data The value.
+	Data json.RawMessage `json:"data,omitempty"`
+
+	// Etag Its `ETag`.
+	Etag string `json:"etag,omitempty"`
+
+	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
+	ExpiresIn *int64 `json:"expires_in,omitempty"`
+
+	// Found Whether there is one. If not, there are no further members.
+	Found bool `json:"found"`
+
+	// Key Its key.
+	Key string `json:"key"`
+}
+
+// TempItem A value to set.
+type TempItem struct {
+	// Data The value, of at most 256 KiB.
+	Data json.RawMessage `json:"data"`
+
+	// Key Its key.
+	Key string `json:"key"`
+
+	// TTL How long it is kept, in whole seconds. Without it as the parameter `ttl` says.
+	TTL int `json:"ttl,omitempty"`
+}
+
+// TempKeyList A page of keys.
+type TempKeyList struct {
+	// Keys The keys, in no promised order.
+	Keys []TempListedKey `json:"keys"`
+
+	// NextCursor Pass it as `cursor` for the next page. Null when there are no more.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// TempListedKey A key of a value.
+type TempListedKey struct {
+	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
+	ExpiresIn *int64 `json:"expires_in"`
+
+	// Key The key.
+	Key string `json:"key"`
+}
+
+// TempResult A value that was set.
+type TempResult struct {
+	// Etag Its `ETag`.
+	Etag string `json:"etag"`
+
+	// ExpiresIn The seconds for which it is kept.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// Key Its key.
+	Key string `json:"key"`
+}
+
+// TempResults What became of the values that were set.
+type TempResults struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool         `json:"degraded,omitempty"`
+	Results  []TempResult `json:"results"`
+}
+
+// TempValue A value and what is known about it.
+type TempValue struct {
+	// CreatedAt When it was set, in UTC with microseconds. Null when another program set it that does not tell.
+	CreatedAt *string `json:"created_at"`
+
+	// Data The value.
+	Data json.RawMessage `json:"data"`
+
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
+	ExpiresIn *int64 `json:"expires_in"`
+
+	// Key The key.
+	Key string `json:"key"`
+
+	// Namespace The namespace; that of a user is `user_` and the user's id.
+	Namespace string `json:"namespace"`
+
+	// Type What Python calls a value like this.
+	Type string `json:"type"`
+}
+
+// TempValues The values that were asked for.
+type TempValues struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool        `json:"degraded,omitempty"`
+	Values   []TempFound `json:"values"`
+}
+
+// TempWritten A value that is kept.
+type TempWritten struct {
+	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	Degraded bool `json:"degraded,omitempty"`
+
+	// ExpiresIn The seconds for which it is kept.
+	ExpiresIn int64 `json:"expires_in"`
+
+	// Key The key.
+	Key string `json:"key"`
+
+	// Namespace The namespace; that of a user is `user_` and the user's id.
+	Namespace string `json:"namespace"`
 }
 
 // WarmRequest Which menus to cache. Give either `users` or `top`.
@@ -669,8 +1056,26 @@ type WarmRequest struct {
 	Users []int64 `json:"users,omitempty"`
 }
 
+// ConversationID defines model for ConversationID.
+type ConversationID = string
+
+// FormName defines model for FormName.
+type FormName = string
+
+// FormTTL defines model for FormTTL.
+type FormTTL = string
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
+// IfNothing defines model for IfNothing.
+type IfNothing = string
 
 // MenuTTL defines model for MenuTTL.
 type MenuTTL = string
@@ -680,6 +1085,39 @@ type MenuType = string
 
 // MenuUserID defines model for MenuUserID.
 type MenuUserID = string
+
+// StepName defines model for StepName.
+type StepName = string
+
+// SubmitKey defines model for SubmitKey.
+type SubmitKey = string
+
+// TempCursor defines model for TempCursor.
+type TempCursor = string
+
+// TempKey defines model for TempKey.
+type TempKey = string
+
+// TempLimit defines model for TempLimit.
+type TempLimit = string
+
+// TempMeta defines model for TempMeta.
+type TempMeta = string
+
+// TempNamespace defines model for TempNamespace.
+type TempNamespace = string
+
+// TempTTL defines model for TempTTL.
+type TempTTL = string
+
+// UserID defines model for UserID.
+type UserID = string
+
+// CacheClearedAll What was cleared.
+type CacheClearedAll = CacheCleared
+
+// CacheUnavailable What went wrong, after RFC 9457.
+type CacheUnavailable = Problem
 
 // CallbackNotFound What went wrong, after RFC 9457.
 type CallbackNotFound = Problem
@@ -693,8 +1131,32 @@ type DeadWriteNotFound = Problem
 // Forbidden What went wrong, after RFC 9457.
 type Forbidden = Problem
 
+// FormDeleted A form that was deleted.
+type FormDeleted = FormGone
+
+// FormFound A form as a whole.
+type FormFound = Form
+
+// FormNotFound What went wrong, after RFC 9457.
+type FormNotFound = Problem
+
+// FormStepDeleted A step that was deleted.
+type FormStepDeleted = FormStepGone
+
+// FormSubmitted A form that was submitted.
+type FormSubmitted = Submission
+
+// FormWentBack A form that went back a step.
+type FormWentBack = FormBack
+
+// FormsListed A page of a user's forms.
+type FormsListed = FormList
+
 // Healthy The state of the hub.
 type Healthy = Health
+
+// HistoryNotFound What went wrong, after RFC 9457.
+type HistoryNotFound = Problem
 
 // InternalError What went wrong, after RFC 9457.
 type InternalError = Problem
@@ -707,6 +1169,24 @@ type InvalidMenuRequest = Problem
 
 // InvalidParameters What went wrong, after RFC 9457.
 type InvalidParameters = Problem
+
+// InvalidTempRequest What went wrong, after RFC 9457.
+type InvalidTempRequest = Problem
+
+// LeaseAcquired A lease.
+type LeaseAcquired = Lease
+
+// LeaseConflict What went wrong, after RFC 9457.
+type LeaseConflict = Problem
+
+// LeaseNotFound What went wrong, after RFC 9457.
+type LeaseNotFound = Problem
+
+// LeaseReleased A lease that was released.
+type LeaseReleased = LeaseGone
+
+// LeaseRenewed A lease.
+type LeaseRenewed = Lease
 
 // MalformedJSON What went wrong, after RFC 9457.
 type MalformedJSON = Problem
@@ -723,14 +1203,56 @@ type MenuSourceRefused = Problem
 // MenusUnavailable What went wrong, after RFC 9457.
 type MenusUnavailable = Problem
 
+// MessagesAppended What a history has become.
+type MessagesAppended = HistoryWritten
+
+// MessagesDeleted A history that was deleted.
+type MessagesDeleted = HistoryGone
+
+// MessagesListed Messages of a history.
+type MessagesListed = MessageList
+
 // PayloadTooLarge What went wrong, after RFC 9457.
 type PayloadTooLarge = Problem
+
+// PreconditionFailed What went wrong, after RFC 9457.
+type PreconditionFailed = Problem
 
 // Published Tells where the event went.
 type Published = Receipt
 
 // RenderedMenu defines model for RenderedMenu.
 type RenderedMenu = json.RawMessage
+
+// StepNotFound What went wrong, after RFC 9457.
+type StepNotFound = Problem
+
+// TempBatchDone defines model for TempBatchDone.
+type TempBatchDone = json.RawMessage
+
+// TempCleared How much was deleted.
+type TempCleared = TempCount
+
+// TempCreated A value that is kept.
+type TempCreated = TempWritten
+
+// TempForbidden What went wrong, after RFC 9457.
+type TempForbidden = Problem
+
+// TempKeysListed A page of keys.
+type TempKeysListed = TempKeyList
+
+// TempReplaced A value that is kept.
+type TempReplaced = TempWritten
+
+// TempUnavailable What went wrong, after RFC 9457.
+type TempUnavailable = Problem
+
+// TempValueDeleted A value that was deleted.
+type TempValueDeleted = TempDeleted
+
+// TempValueFound defines model for TempValueFound.
+type TempValueFound = json.RawMessage
 
 // TooManyStreams What went wrong, after RFC 9457.
 type TooManyStreams = Problem
@@ -749,6 +1271,36 @@ type UnprocessableEvent = Problem
 
 // UnsupportedMediaType What went wrong, after RFC 9457.
 type UnsupportedMediaType = Problem
+
+// UserCacheCleared What was cleared.
+type UserCacheCleared = CacheCleared
+
+// ValueNotFound What went wrong, after RFC 9457.
+type ValueNotFound = Problem
+
+// ValueUnreadable What went wrong, after RFC 9457.
+type ValueUnreadable = Problem
+
+// ListMessagesParams defines parameters for ListMessages.
+type ListMessagesParams struct {
+	// Limit How many messages.
+	Limit string `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Order Which of the messages comes first. Either way they are the newest of the history.
+	Order string `form:"order,omitempty" json:"order,omitempty"`
+
+	// Meta With `true` each message comes with its id and its time.
+	Meta string `form:"meta,omitempty" json:"meta,omitempty"`
+}
+
+// AppendMessagesParams defines parameters for AppendMessages.
+type AppendMessagesParams struct {
+	// MaxLen How many of the history's messages are kept.
+	MaxLen string `form:"max_len,omitempty" json:"max_len,omitempty"`
+
+	// TTL How long the history is kept from now on, in whole seconds. Without it 7 days.
+	TTL string `form:"ttl,omitempty" json:"ttl,omitempty"`
+}
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
@@ -855,6 +1407,217 @@ type StreamParams struct {
 	LastEventIDHeader string `json:"Last-Event-ID,omitempty"`
 }
 
+// ListTempKeysParams defines parameters for ListTempKeys.
+type ListTempKeysParams struct {
+	// Limit The most entries a page may hold.
+	Limit TempLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor TempCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteTempValueParams defines parameters for DeleteTempValue.
+type DeleteTempValueParams struct {
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// HeadTempValueParams defines parameters for HeadTempValue.
+type HeadTempValueParams struct {
+	// IfNoneMatch One or several `ETag`s with commas between them, or `*`. They are compared weakly, so that a proxy may have put `W/`
+	// before them.
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// TouchTempValueParams defines parameters for TouchTempValue.
+type TouchTempValueParams struct {
+	// TTL How long the value is kept from now on, in whole seconds. Without it a day in the namespace `sessions`, 2 hours in
+	// `bot_sessions` and for the state of a conversation, an hour in `activity_drafts` and `employees`, 15 minutes in
+	// `participants`, and 30 minutes everywhere else.
+	TTL TempTTL `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// DeleteConversationParams defines parameters for DeleteConversation.
+type DeleteConversationParams struct {
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// GetConversationParams defines parameters for GetConversation.
+type GetConversationParams struct {
+	// Meta With `true` the answer has the value as `data`, with what is known about it.
+	Meta TempMeta `form:"meta,omitempty" json:"meta,omitempty"`
+
+	// IfNoneMatch One or several `ETag`s with commas between them, or `*`. They are compared weakly, so that a proxy may have put `W/`
+	// before them.
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// PutConversationParams defines parameters for PutConversation.
+type PutConversationParams struct {
+	// TTL How long the value is kept from now on, in whole seconds. Without it a day in the namespace `sessions`, 2 hours in
+	// `bot_sessions` and for the state of a conversation, an hour in `activity_drafts` and `employees`, 15 minutes in
+	// `participants`, and 30 minutes everywhere else.
+	TTL TempTTL `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// ListFormsParams defines parameters for ListForms.
+type ListFormsParams struct {
+	// Limit The most entries a page may hold.
+	Limit TempLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor TempCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteFormParams defines parameters for DeleteForm.
+type DeleteFormParams struct {
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// GetFormParams defines parameters for GetForm.
+type GetFormParams struct {
+	// IfNoneMatch One or several `ETag`s with commas between them, or `*`. They are compared weakly, so that a proxy may have put `W/`
+	// before them.
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// PatchFormParams defines parameters for PatchForm.
+type PatchFormParams struct {
+	// TTL How long the form is kept from now on, in whole seconds. Without it an hour.
+	TTL FormTTL `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// GoBackInFormParams defines parameters for GoBackInForm.
+type GoBackInFormParams struct {
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// DeleteFormStepParams defines parameters for DeleteFormStep.
+type DeleteFormStepParams struct {
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// SubmitFormParams defines parameters for SubmitForm.
+type SubmitFormParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each time the form is submitted. For an hour the same key
+	// with the same form returns the first submission, with `duplicate` true. Callers do not share keys.
+	IdempotencyKey SubmitKey `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// ReleaseLeaseParams defines parameters for ReleaseLease.
+type ReleaseLeaseParams struct {
+	// Token The token of your lease.
+	Token string `form:"token" json:"token"`
+}
+
+// AcquireLeaseParams defines parameters for AcquireLease.
+type AcquireLeaseParams struct {
+	// TTL How long the lease is good, in whole seconds.
+	TTL string `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// Wait How long to wait for the lease while another caller has it, in whole seconds. Not together with `token`.
+	Wait string `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// Token The token of your lease, to renew it.
+	Token string `form:"token,omitempty" json:"token,omitempty"`
+}
+
+// ListUserTempKeysParams defines parameters for ListUserTempKeys.
+type ListUserTempKeysParams struct {
+	// Limit The most entries a page may hold.
+	Limit TempLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor TempCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteUserTempValueParams defines parameters for DeleteUserTempValue.
+type DeleteUserTempValueParams struct {
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// HeadUserTempValueParams defines parameters for HeadUserTempValue.
+type HeadUserTempValueParams struct {
+	// IfNoneMatch One or several `ETag`s with commas between them, or `*`. They are compared weakly, so that a proxy may have put `W/`
+	// before them.
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// TouchUserTempValueParams defines parameters for TouchUserTempValue.
+type TouchUserTempValueParams struct {
+	// TTL How long the value is kept from now on, in whole seconds. Without it a day in the namespace `sessions`, 2 hours in
+	// `bot_sessions` and for the state of a conversation, an hour in `activity_drafts` and `employees`, 15 minutes in
+	// `participants`, and 30 minutes everywhere else.
+	TTL TempTTL `form:"ttl,omitempty" json:"ttl,omitempty"`
+
+	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
+	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
+	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
+}
+
+// AppendMessagesJSONRequestBody defines body for AppendMessages for application/json ContentType.
+type AppendMessagesJSONRequestBody = MessagesInput
+
 // PublishToAllJSONRequestBody defines body for PublishToAll for application/json ContentType.
 type PublishToAllJSONRequestBody = EventInput
 
@@ -876,6 +1639,24 @@ type RenderMenuJSONRequestBody = MenuRequest
 // PutMenuJSONRequestBody defines body for PutMenu for application/json ContentType.
 type PutMenuJSONRequestBody = Menu
 
+// BatchTempValuesJSONRequestBody defines body for BatchTempValues for application/json ContentType.
+type BatchTempValuesJSONRequestBody = TempBatch
+
+// PutConversationJSONRequestBody defines body for PutConversation for application/json ContentType.
+type PutConversationJSONRequestBody = AnyJSON
+
+// PatchFormJSONRequestBody defines body for PatchForm for application/json ContentType.
+type PatchFormJSONRequestBody = FormPatch
+
+// PatchFormApplicationMergePatchPlusJSONRequestBody defines body for PatchForm for application/merge-patch+json ContentType.
+type PatchFormApplicationMergePatchPlusJSONRequestBody = FormPatch
+
+// SubmitFormJSONRequestBody defines body for SubmitForm for application/json ContentType.
+type SubmitFormJSONRequestBody = SubmitRequest
+
+// BatchUserTempValuesJSONRequestBody defines body for BatchUserTempValues for application/json ContentType.
+type BatchUserTempValuesJSONRequestBody = TempBatch
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetDocs This contract, to read
@@ -896,6 +1677,18 @@ type ServerInterface interface {
 	// GetStats Counters
 	// (GET /stats)
 	GetStats(ctx echo.Context) error
+	// ClearCache Clear all menus and temporary data
+	// (DELETE /v1/cache)
+	ClearCache(ctx echo.Context) error
+	// DeleteMessages Forget a history
+	// (DELETE /v1/conversations/{conversation_id}/messages)
+	DeleteMessages(ctx echo.Context, conversationID ConversationID) error
+	// ListMessages Read a history
+	// (GET /v1/conversations/{conversation_id}/messages)
+	ListMessages(ctx echo.Context, conversationID ConversationID, params ListMessagesParams) error
+	// AppendMessages Append to a history
+	// (POST /v1/conversations/{conversation_id}/messages)
+	AppendMessages(ctx echo.Context, conversationID ConversationID, params AppendMessagesParams) error
 	// ListEvents Read a channel's log
 	// (GET /v1/events)
 	ListEvents(ctx echo.Context, params ListEventsParams) error
@@ -950,6 +1743,84 @@ type ServerInterface interface {
 	// Stream Follow channels
 	// (GET /v1/stream)
 	Stream(ctx echo.Context, params StreamParams) error
+	// ClearTempValues Delete all values
+	// (DELETE /v1/temp/{namespace})
+	ClearTempValues(ctx echo.Context, namespace TempNamespace) error
+	// ListTempKeys List the keys
+	// (GET /v1/temp/{namespace})
+	ListTempKeys(ctx echo.Context, namespace TempNamespace, params ListTempKeysParams) error
+	// BatchTempValues Get or set many values
+	// (POST /v1/temp/{namespace}/batch)
+	BatchTempValues(ctx echo.Context, namespace TempNamespace) error
+	// DeleteTempValue Delete a value
+	// (DELETE /v1/temp/{namespace}/{key})
+	DeleteTempValue(ctx echo.Context, namespace TempNamespace, key TempKey, params DeleteTempValueParams) error
+	// HeadTempValue Look whether a value is there
+	// (HEAD /v1/temp/{namespace}/{key})
+	HeadTempValue(ctx echo.Context, namespace TempNamespace, key TempKey, params HeadTempValueParams) error
+	// TouchTempValue Keep a value longer
+	// (POST /v1/temp/{namespace}/{key}/touch)
+	TouchTempValue(ctx echo.Context, namespace TempNamespace, key TempKey, params TouchTempValueParams) error
+	// ClearUserCache Clear all that is kept of a user
+	// (DELETE /v1/users/{user_id}/cache)
+	ClearUserCache(ctx echo.Context, userID UserID) error
+	// DeleteConversation Forget the state of a conversation
+	// (DELETE /v1/users/{user_id}/conversation)
+	DeleteConversation(ctx echo.Context, userID UserID, params DeleteConversationParams) error
+	// GetConversation Get the state of a conversation
+	// (GET /v1/users/{user_id}/conversation)
+	GetConversation(ctx echo.Context, userID UserID, params GetConversationParams) error
+	// PutConversation Set the state of a conversation
+	// (PUT /v1/users/{user_id}/conversation)
+	PutConversation(ctx echo.Context, userID UserID, params PutConversationParams) error
+	// ClearForms Delete all forms of a user
+	// (DELETE /v1/users/{user_id}/forms)
+	ClearForms(ctx echo.Context, userID UserID) error
+	// ListForms List the forms of a user
+	// (GET /v1/users/{user_id}/forms)
+	ListForms(ctx echo.Context, userID UserID, params ListFormsParams) error
+	// DeleteForm Delete a form
+	// (DELETE /v1/users/{user_id}/forms/{form})
+	DeleteForm(ctx echo.Context, userID UserID, form FormName, params DeleteFormParams) error
+	// GetForm Get a form
+	// (GET /v1/users/{user_id}/forms/{form})
+	GetForm(ctx echo.Context, userID UserID, form FormName, params GetFormParams) error
+	// PatchForm Change a form
+	// (PATCH /v1/users/{user_id}/forms/{form})
+	PatchForm(ctx echo.Context, userID UserID, form FormName, params PatchFormParams) error
+	// GoBackInForm Go back a step
+	// (POST /v1/users/{user_id}/forms/{form}/back)
+	GoBackInForm(ctx echo.Context, userID UserID, form FormName, params GoBackInFormParams) error
+	// DeleteFormStep Delete a step
+	// (DELETE /v1/users/{user_id}/forms/{form}/steps/{step})
+	DeleteFormStep(ctx echo.Context, userID UserID, form FormName, step StepName, params DeleteFormStepParams) error
+	// SubmitForm Submit a form
+	// (POST /v1/users/{user_id}/forms/{form}/submit)
+	SubmitForm(ctx echo.Context, userID UserID, form FormName, params SubmitFormParams) error
+	// ReleaseLease Release a lease
+	// (DELETE /v1/users/{user_id}/lease)
+	ReleaseLease(ctx echo.Context, userID UserID, params ReleaseLeaseParams) error
+	// AcquireLease Get or renew a lease
+	// (POST /v1/users/{user_id}/lease)
+	AcquireLease(ctx echo.Context, userID UserID, params AcquireLeaseParams) error
+	// ClearUserTempValues Delete all values of a user
+	// (DELETE /v1/users/{user_id}/temp)
+	ClearUserTempValues(ctx echo.Context, userID UserID) error
+	// ListUserTempKeys List the keys of a user
+	// (GET /v1/users/{user_id}/temp)
+	ListUserTempKeys(ctx echo.Context, userID UserID, params ListUserTempKeysParams) error
+	// BatchUserTempValues Get or set many values of a user
+	// (POST /v1/users/{user_id}/temp/batch)
+	BatchUserTempValues(ctx echo.Context, userID UserID) error
+	// DeleteUserTempValue Delete a value of a user
+	// (DELETE /v1/users/{user_id}/temp/{key})
+	DeleteUserTempValue(ctx echo.Context, userID UserID, key TempKey, params DeleteUserTempValueParams) error
+	// HeadUserTempValue Look whether a value is there of a user
+	// (HEAD /v1/users/{user_id}/temp/{key})
+	HeadUserTempValue(ctx echo.Context, userID UserID, key TempKey, params HeadUserTempValueParams) error
+	// TouchUserTempValue Keep a value longer of a user
+	// (POST /v1/users/{user_id}/temp/{key}/touch)
+	TouchUserTempValue(ctx echo.Context, userID UserID, key TempKey, params TouchUserTempValueParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1008,6 +1879,102 @@ func (w *ServerInterfaceWrapper) GetStats(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetStats(ctx)
+	return err
+}
+
+// ClearCache converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearCache(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearCache(ctx)
+	return err
+}
+
+// DeleteMessages converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteMessages(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteMessages(ctx, conversationID)
+	return err
+}
+
+// ListMessages converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMessages(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMessagesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", ctx.QueryParams(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order: %s", err))
+	}
+
+	// ------------- Optional query parameter "meta" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "meta", ctx.QueryParams(), &params.Meta, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter meta: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMessages(ctx, conversationID, params)
+	return err
+}
+
+// AppendMessages converts echo context to params.
+func (w *ServerInterfaceWrapper) AppendMessages(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "conversation_id" -------------
+	var conversationID ConversationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "conversation_id", ctx.Param("conversation_id"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AppendMessagesParams
+	// ------------- Optional query parameter "max_len" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "max_len", ctx.QueryParams(), &params.MaxLen, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter max_len: %s", err))
+	}
+
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AppendMessages(ctx, conversationID, params)
 	return err
 }
 
@@ -1483,6 +2450,1116 @@ func (w *ServerInterfaceWrapper) Stream(ctx echo.Context) error {
 	return err
 }
 
+// ClearTempValues converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearTempValues(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "namespace" -------------
+	var namespace TempNamespace
+
+	err = runtime.BindStyledParameterWithOptions("simple", "namespace", ctx.Param("namespace"), &namespace, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter namespace: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearTempValues(ctx, namespace)
+	return err
+}
+
+// ListTempKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTempKeys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "namespace" -------------
+	var namespace TempNamespace
+
+	err = runtime.BindStyledParameterWithOptions("simple", "namespace", ctx.Param("namespace"), &namespace, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter namespace: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTempKeysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTempKeys(ctx, namespace, params)
+	return err
+}
+
+// BatchTempValues converts echo context to params.
+func (w *ServerInterfaceWrapper) BatchTempValues(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "namespace" -------------
+	var namespace TempNamespace
+
+	err = runtime.BindStyledParameterWithOptions("simple", "namespace", ctx.Param("namespace"), &namespace, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter namespace: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.BatchTempValues(ctx, namespace)
+	return err
+}
+
+// DeleteTempValue converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteTempValue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "namespace" -------------
+	var namespace TempNamespace
+
+	err = runtime.BindStyledParameterWithOptions("simple", "namespace", ctx.Param("namespace"), &namespace, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter namespace: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TempKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteTempValueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteTempValue(ctx, namespace, key, params)
+	return err
+}
+
+// HeadTempValue converts echo context to params.
+func (w *ServerInterfaceWrapper) HeadTempValue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "namespace" -------------
+	var namespace TempNamespace
+
+	err = runtime.BindStyledParameterWithOptions("simple", "namespace", ctx.Param("namespace"), &namespace, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter namespace: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TempKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params HeadTempValueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HeadTempValue(ctx, namespace, key, params)
+	return err
+}
+
+// TouchTempValue converts echo context to params.
+func (w *ServerInterfaceWrapper) TouchTempValue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "namespace" -------------
+	var namespace TempNamespace
+
+	err = runtime.BindStyledParameterWithOptions("simple", "namespace", ctx.Param("namespace"), &namespace, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter namespace: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TempKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TouchTempValueParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TouchTempValue(ctx, namespace, key, params)
+	return err
+}
+
+// ClearUserCache converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearUserCache(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearUserCache(ctx, userID)
+	return err
+}
+
+// DeleteConversation converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteConversation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteConversationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteConversation(ctx, userID, params)
+	return err
+}
+
+// GetConversation converts echo context to params.
+func (w *ServerInterfaceWrapper) GetConversation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetConversationParams
+	// ------------- Optional query parameter "meta" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "meta", ctx.QueryParams(), &params.Meta, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter meta: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetConversation(ctx, userID, params)
+	return err
+}
+
+// PutConversation converts echo context to params.
+func (w *ServerInterfaceWrapper) PutConversation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutConversationParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutConversation(ctx, userID, params)
+	return err
+}
+
+// ClearForms converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearForms(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearForms(ctx, userID)
+	return err
+}
+
+// ListForms converts echo context to params.
+func (w *ServerInterfaceWrapper) ListForms(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFormsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListForms(ctx, userID, params)
+	return err
+}
+
+// DeleteForm converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteForm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "form" -------------
+	var form FormName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "form", ctx.Param("form"), &form, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter form: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteFormParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteForm(ctx, userID, form, params)
+	return err
+}
+
+// GetForm converts echo context to params.
+func (w *ServerInterfaceWrapper) GetForm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "form" -------------
+	var form FormName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "form", ctx.Param("form"), &form, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter form: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetFormParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetForm(ctx, userID, form, params)
+	return err
+}
+
+// PatchForm converts echo context to params.
+func (w *ServerInterfaceWrapper) PatchForm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "form" -------------
+	var form FormName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "form", ctx.Param("form"), &form, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter form: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PatchFormParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PatchForm(ctx, userID, form, params)
+	return err
+}
+
+// GoBackInForm converts echo context to params.
+func (w *ServerInterfaceWrapper) GoBackInForm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "form" -------------
+	var form FormName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "form", ctx.Param("form"), &form, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter form: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GoBackInFormParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GoBackInForm(ctx, userID, form, params)
+	return err
+}
+
+// DeleteFormStep converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteFormStep(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "form" -------------
+	var form FormName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "form", ctx.Param("form"), &form, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter form: %s", err))
+	}
+
+	// ------------- Path parameter "step" -------------
+	var step StepName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "step", ctx.Param("step"), &step, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter step: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteFormStepParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteFormStep(ctx, userID, form, step, params)
+	return err
+}
+
+// SubmitForm converts echo context to params.
+func (w *ServerInterfaceWrapper) SubmitForm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "form" -------------
+	var form FormName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "form", ctx.Param("form"), &form, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter form: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SubmitFormParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey SubmitKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SubmitForm(ctx, userID, form, params)
+	return err
+}
+
+// ReleaseLease converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleaseLease(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReleaseLeaseParams
+	// ------------- Required query parameter "token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "token", ctx.QueryParams(), &params.Token, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleaseLease(ctx, userID, params)
+	return err
+}
+
+// AcquireLease converts echo context to params.
+func (w *ServerInterfaceWrapper) AcquireLease(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AcquireLeaseParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
+	// ------------- Optional query parameter "token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "token", ctx.QueryParams(), &params.Token, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcquireLease(ctx, userID, params)
+	return err
+}
+
+// ClearUserTempValues converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearUserTempValues(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearUserTempValues(ctx, userID)
+	return err
+}
+
+// ListUserTempKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUserTempKeys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUserTempKeysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUserTempKeys(ctx, userID, params)
+	return err
+}
+
+// BatchUserTempValues converts echo context to params.
+func (w *ServerInterfaceWrapper) BatchUserTempValues(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.BatchUserTempValues(ctx, userID)
+	return err
+}
+
+// DeleteUserTempValue converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteUserTempValue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TempKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteUserTempValueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteUserTempValue(ctx, userID, key, params)
+	return err
+}
+
+// HeadUserTempValue converts echo context to params.
+func (w *ServerInterfaceWrapper) HeadUserTempValue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TempKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params HeadUserTempValueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HeadUserTempValue(ctx, userID, key, params)
+	return err
+}
+
+// TouchUserTempValue converts echo context to params.
+func (w *ServerInterfaceWrapper) TouchUserTempValue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TempKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TouchUserTempValueParams
+	// ------------- Optional query parameter "ttl" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ttl", ctx.QueryParams(), &params.TTL, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ttl: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNothing
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TouchUserTempValue(ctx, userID, key, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -1548,6 +3625,36 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/menus/callbacks/:id", wrapper.GetMenuCallback, options.OperationMiddlewares["getMenuCallback"]...)
 	router.GET(options.BaseURL+"/v1/menus/dead-writes", wrapper.ListDeadWrites, options.OperationMiddlewares["listDeadWrites"]...)
 	router.POST(options.BaseURL+"/v1/menus/dead-writes/:id/retry", wrapper.RetryDeadWrite, options.OperationMiddlewares["retryDeadWrite"]...)
+	router.DELETE(options.BaseURL+"/v1/temp/:namespace/:key", wrapper.DeleteTempValue, options.OperationMiddlewares["deleteTempValue"]...)
+	router.HEAD(options.BaseURL+"/v1/temp/:namespace/:key", wrapper.HeadTempValue, options.OperationMiddlewares["headTempValue"]...)
+	router.POST(options.BaseURL+"/v1/temp/:namespace/:key/touch", wrapper.TouchTempValue, options.OperationMiddlewares["touchTempValue"]...)
+	router.POST(options.BaseURL+"/v1/temp/:namespace/batch", wrapper.BatchTempValues, options.OperationMiddlewares["batchTempValues"]...)
+	router.DELETE(options.BaseURL+"/v1/temp/:namespace", wrapper.ClearTempValues, options.OperationMiddlewares["clearTempValues"]...)
+	router.GET(options.BaseURL+"/v1/temp/:namespace", wrapper.ListTempKeys, options.OperationMiddlewares["listTempKeys"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/temp/:key", wrapper.DeleteUserTempValue, options.OperationMiddlewares["deleteUserTempValue"]...)
+	router.HEAD(options.BaseURL+"/v1/users/:user_id/temp/:key", wrapper.HeadUserTempValue, options.OperationMiddlewares["headUserTempValue"]...)
+	router.POST(options.BaseURL+"/v1/users/:user_id/temp/:key/touch", wrapper.TouchUserTempValue, options.OperationMiddlewares["touchUserTempValue"]...)
+	router.POST(options.BaseURL+"/v1/users/:user_id/temp/batch", wrapper.BatchUserTempValues, options.OperationMiddlewares["batchUserTempValues"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/temp", wrapper.ClearUserTempValues, options.OperationMiddlewares["clearUserTempValues"]...)
+	router.GET(options.BaseURL+"/v1/users/:user_id/temp", wrapper.ListUserTempKeys, options.OperationMiddlewares["listUserTempKeys"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/forms/:form/steps/:step", wrapper.DeleteFormStep, options.OperationMiddlewares["deleteFormStep"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/forms/:form", wrapper.DeleteForm, options.OperationMiddlewares["deleteForm"]...)
+	router.GET(options.BaseURL+"/v1/users/:user_id/forms/:form", wrapper.GetForm, options.OperationMiddlewares["getForm"]...)
+	router.PATCH(options.BaseURL+"/v1/users/:user_id/forms/:form", wrapper.PatchForm, options.OperationMiddlewares["patchForm"]...)
+	router.POST(options.BaseURL+"/v1/users/:user_id/forms/:form/back", wrapper.GoBackInForm, options.OperationMiddlewares["goBackInForm"]...)
+	router.POST(options.BaseURL+"/v1/users/:user_id/forms/:form/submit", wrapper.SubmitForm, options.OperationMiddlewares["submitForm"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/forms", wrapper.ClearForms, options.OperationMiddlewares["clearForms"]...)
+	router.GET(options.BaseURL+"/v1/users/:user_id/forms", wrapper.ListForms, options.OperationMiddlewares["listForms"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/conversation", wrapper.DeleteConversation, options.OperationMiddlewares["deleteConversation"]...)
+	router.GET(options.BaseURL+"/v1/users/:user_id/conversation", wrapper.GetConversation, options.OperationMiddlewares["getConversation"]...)
+	router.PUT(options.BaseURL+"/v1/users/:user_id/conversation", wrapper.PutConversation, options.OperationMiddlewares["putConversation"]...)
+	router.DELETE(options.BaseURL+"/v1/conversations/:conversation_id/messages", wrapper.DeleteMessages, options.OperationMiddlewares["deleteMessages"]...)
+	router.GET(options.BaseURL+"/v1/conversations/:conversation_id/messages", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
+	router.POST(options.BaseURL+"/v1/conversations/:conversation_id/messages", wrapper.AppendMessages, options.OperationMiddlewares["appendMessages"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/lease", wrapper.ReleaseLease, options.OperationMiddlewares["releaseLease"]...)
+	router.POST(options.BaseURL+"/v1/users/:user_id/lease", wrapper.AcquireLease, options.OperationMiddlewares["acquireLease"]...)
+	router.DELETE(options.BaseURL+"/v1/users/:user_id/cache", wrapper.ClearUserCache, options.OperationMiddlewares["clearUserCache"]...)
+	router.DELETE(options.BaseURL+"/v1/cache", wrapper.ClearCache, options.OperationMiddlewares["clearCache"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLiveness, options.OperationMiddlewares["getLiveness"]...)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)

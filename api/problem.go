@@ -13,6 +13,7 @@ import (
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/menucache"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // problem is an error that says itself how it is answered: RFC 9457.
@@ -24,6 +25,8 @@ type problem struct {
 	// retryAfter is in seconds; 0 means that trying again does not help.
 	retryAfter int
 	fields     []FieldProblem
+	// currentETag is that of what there is, where a condition is not met; "" if there is nothing.
+	currentETag string
 }
 
 func (p *problem) Error() string { return p.code + ": " + p.detail }
@@ -51,6 +54,19 @@ const (
 	codeNotAnnounced      = "not_announced"
 	codeSourceUnavailable = "menu_source_unavailable"
 	codeSourceRefused     = "menu_source_refused"
+
+	codeNamespaceReserved = "namespace_reserved"
+	codeValueNotFound     = "value_not_found"
+	codeFormNotFound      = "form_not_found"
+	codeStepNotFound      = "step_not_found"
+	codeHistoryNotFound   = "history_not_found"
+	codeLeaseNotFound     = "lease_not_found"
+	codeValueUnreadable   = "value_unreadable"
+	codeLeaseHeld         = "lease_held"
+	codeLeaseLost         = "lease_lost"
+	codePrecondition      = "precondition_failed"
+	codeMemoryFull        = "memory_full"
+	codeContended         = "contended"
 )
 
 func malformed(detail string) *problem {
@@ -77,6 +93,7 @@ func forbidden(detail string) *problem {
 }
 
 func invalidFields(fields ...FieldProblem) *problem {
+	fields = fields[:min(len(fields), maxWrong)]
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.Field + " " + f.Problem
@@ -111,6 +128,9 @@ func problemOf(err error) *problem {
 	if p := problemOfMenus(err); p != nil {
 		return p // First, as one of these may wrap what package events says.
 	}
+	if p := problemOfTemp(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -131,11 +151,7 @@ func problemOf(err error) *problem {
 			fields: []FieldProblem{{Field: "Idempotency-Key", Problem: "was used for another event"}},
 		}
 	case errors.Is(err, events.ErrUnavailable):
-		return &problem{
-			status: http.StatusServiceUnavailable, code: codeRedisUnavailable, title: "Redis is unavailable",
-			detail:     "Redis did not answer. Try again; with an Idempotency-Key or an id of your own the event is published once.",
-			retryAfter: 1,
-		}
+		return redisAway("Try again; with an Idempotency-Key or an id of your own the event is published once.")
 	case errors.Is(err, events.ErrClosed):
 		return shuttingDown()
 	case errors.Is(err, context.Canceled):
@@ -169,18 +185,9 @@ func problemOfMenus(err error) *problem {
 			detail: "The menu type is not for the role that the request names, or for the default role if it names none.",
 		}
 	case errors.Is(err, menucache.ErrNotAnnounced):
-		return &problem{
-			status: http.StatusServiceUnavailable, code: codeNotAnnounced, title: "Cleared, but not announced",
-			detail: "The menus are cleared, but the event that tells of it could not be published. " +
-				"Try again; to clear twice does no harm.",
-			retryAfter: 1,
-		}
+		return notAnnounced("The menus are cleared")
 	case errors.Is(err, menucache.ErrUnavailable):
-		return &problem{
-			status: http.StatusServiceUnavailable, code: codeRedisUnavailable, title: "Redis is unavailable",
-			detail:     "Redis did not answer. Try again; to send the request twice does no harm.",
-			retryAfter: 1,
-		}
+		return redisAway("Try again; to send the request twice does no harm.")
 	case errors.Is(err, menucache.ErrSourceUnavailable):
 		return &problem{
 			status: http.StatusServiceUnavailable, code: codeSourceUnavailable, title: "The menu source is unavailable",
@@ -194,6 +201,93 @@ func problemOfMenus(err error) *problem {
 		}
 	}
 	return nil
+}
+
+// problemOfTemp is what an error of package tempdata is, nil if it is none of them. What is not found has a name of its own
+// wherever it is looked for: see notFoundAs.
+func problemOfTemp(err error) *problem {
+	var invalid *tempdata.InvalidError
+	var unmet *tempdata.PreconditionError
+	var held *tempdata.LeaseHeldError
+	switch {
+	case errors.As(err, &invalid):
+		fields := make([]FieldProblem, len(invalid.Fields))
+		for i, f := range invalid.Fields {
+			fields[i] = FieldProblem(f)
+		}
+		return invalidFields(fields...)
+	case errors.As(err, &unmet):
+		return &problem{
+			status: http.StatusPreconditionFailed, code: codePrecondition, title: "The condition does not hold",
+			detail:      "What is there is not what If-Match or If-None-Match asks for. Nothing was changed.",
+			currentETag: unmet.ETag,
+		}
+	case errors.Is(err, tempdata.ErrMalformed):
+		return malformed("The body is no JSON that can be kept: " + after(err, tempdata.ErrMalformed) + ".")
+	case errors.Is(err, tempdata.ErrTooLarge):
+		return tooLarge("A value, a form with all its steps, and what is appended at once have at most " +
+			strconv.Itoa(tempdata.MaxValueSize) + " bytes, and a form has at most " + strconv.Itoa(tempdata.MaxSteps) + " steps.")
+	case errors.Is(err, tempdata.ErrReserved):
+		return reserved("In a user's namespace the keys that begin with form_data_ are the steps of a form. " +
+			"Use /v1/users/{user_id}/forms.")
+	case errors.Is(err, tempdata.ErrUnreadable):
+		return &problem{
+			status: http.StatusConflict, code: codeValueUnreadable, title: "The value cannot be read",
+			detail: "Another program wrote what is there, and it is damaged or would build an object. " +
+				"It may be deleted and written over.",
+		}
+	case errors.As(err, &held):
+		return &problem{
+			status: http.StatusConflict, code: codeLeaseHeld, title: "Another caller has the lease",
+			detail: "Another caller has the lease, for at most " + strconv.FormatInt(seconds(held.ExpiresIn), 10) +
+				" seconds more. Try again, or wait for it with the parameter wait.",
+			retryAfter: 1, // The holder will hardly need it for so long.
+		}
+	case errors.Is(err, tempdata.ErrContended):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeContended, title: "Changed by others meanwhile",
+			detail: "The form was changed by others again and again. Nothing was changed. Try again.", retryAfter: 1,
+		}
+	case errors.Is(err, tempdata.ErrFull):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeMemoryFull, title: "The memory for temporary data is full",
+			detail:     "Redis is away, and the memory of the hub for what waits for it is full. Nothing was changed.",
+			retryAfter: 1,
+		}
+	case errors.Is(err, tempdata.ErrUnavailable):
+		return redisAway("Try again; to send the request twice does no harm.")
+	case errors.Is(err, tempdata.ErrClosed):
+		return shuttingDown()
+	}
+	return nil
+}
+
+// redisAway is what the caller should do when Redis does not answer.
+func redisAway(advice string) *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: codeRedisUnavailable, title: "Redis is unavailable",
+		detail: "Redis did not answer. " + advice, retryAfter: 1,
+	}
+}
+
+func reserved(detail string) *problem {
+	return &problem{status: http.StatusForbidden, code: codeNamespaceReserved, title: "The name is reserved", detail: detail}
+}
+
+func notAnnounced(what string) *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: codeNotAnnounced, title: "Cleared, but not announced",
+		detail:     what + ", but the event that tells of it could not be published. Try again; to clear twice does no harm.",
+		retryAfter: 1,
+	}
+}
+
+// notFoundAs says what it is that was not found.
+func notFoundAs(err error, code, title, detail string) error {
+	if errors.Is(err, menucache.ErrNotFound) || errors.Is(err, tempdata.ErrNotFound) {
+		return &problem{status: http.StatusNotFound, code: code, title: title, detail: detail}
+	}
+	return err
 }
 
 // bindingError finds the parameter in what the generated wrapper says when it cannot bind one.
@@ -239,10 +333,14 @@ func (s *Server) handleError(err error, c echo.Context) {
 	if p.status == http.StatusUnauthorized {
 		header.Set(echo.HeaderWWWAuthenticate, `Service realm="connecthub", Bearer realm="connecthub"`)
 	}
+	if p.currentETag != "" {
+		header["Etag"] = []string{p.currentETag}
+	}
 	c.Response().WriteHeader(p.status)
 	body := Problem{
 		Type: "/docs#problem-" + p.code, Title: p.title, Status: p.status, Detail: p.detail, Code: p.code,
 		Instance: c.Request().URL.EscapedPath(), RequestID: requestID(c), Retryable: p.retryAfter > 0, Errors: p.fields,
+		CurrentEtag: p.currentETag,
 	}
 	if err := c.Echo().JSONSerializer.Serialize(c, body, ""); err != nil {
 		s.log.Debug("a problem could not be sent", zap.Error(err))

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // scope is one thing a key allows:
@@ -17,13 +19,25 @@ import (
 //     publish:user.*              publish events of these types on any channel; likewise an exact type
 //     subscribe:*                 read every channel; likewise with a channel as above
 //     menus, temp, match, admin   all of that part of the API
+//     temp:sessions               the values of one namespace
+//     temp:user_*                 temporary data of all users; likewise temp:user_123 of one
+//     temp:conversations          the histories of dialogues
 type scope struct {
 	action string
 	// anyOf is the scope whose every channel is meant, channel the one that is meant, types the types that are.
 	anyOf   events.Scope
 	channel events.Channel
 	types   *events.Pattern
+	// namespace limits temporary data, "" does not.
+	namespace string
 }
+
+// What stands for a namespace in scopes, but is none that callers may name.
+const (
+	userPrefix    = "user_"
+	everyUser     = userPrefix + "*"
+	conversations = "conversations"
+)
 
 // ParseScope returns nil when s is a scope that a key may have, and otherwise what is wrong with it.
 func ParseScope(s string) error {
@@ -36,7 +50,10 @@ func parseScope(s string) (scope, error) {
 		return scope{action: s}, nil
 	}
 	action, what, ok := strings.Cut(s, ":")
-	bad := fmt.Errorf("%q is no scope: want *, publish:…, subscribe:…, menus, temp, match or admin", s)
+	bad := fmt.Errorf("%q is no scope: want *, publish:…, subscribe:…, menus, temp, temp:…, match or admin", s)
+	if ok && action == "temp" && tempScope(what) {
+		return scope{action: action, namespace: what}, nil
+	}
 	if !ok || action != "publish" && action != "subscribe" {
 		return scope{}, bad
 	}
@@ -64,12 +81,39 @@ func parseScope(s string) (scope, error) {
 	return scope{}, bad
 }
 
+// tempScope reports whether a scope of temporary data may be limited so.
+func tempScope(namespace string) bool {
+	if namespace == everyUser || namespace == conversations {
+		return true
+	}
+	err := tempdata.CheckNamespace(namespace)
+	if !errors.Is(err, tempdata.ErrReserved) {
+		return err == nil
+	}
+	_, ok := wholeNumber(strings.TrimPrefix(namespace, userPrefix))
+	return ok
+}
+
+// allowsTemp reports whether the scope allows temporary data of a namespace.
+func (s scope) allowsTemp(namespace string) bool {
+	switch {
+	case s.action == "*":
+		return true
+	case s.action != "temp":
+		return false
+	case s.namespace == everyUser:
+		return strings.HasPrefix(namespace, userPrefix) && errors.Is(tempdata.CheckNamespace(namespace), tempdata.ErrReserved)
+	default:
+		return s.namespace == "" || s.namespace == namespace
+	}
+}
+
 // allows reports whether the scope allows an action on a channel, for an event of that type.
 func (s scope) allows(action string, ch events.Channel, eventType string) bool {
 	switch {
 	case s.action == "*":
 		return true
-	case s.action != action:
+	case s.action != action, s.namespace != "":
 		return false
 	case s.types != nil:
 		return s.types.Match(eventType)

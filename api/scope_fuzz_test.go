@@ -1,12 +1,15 @@
 package api_test
 
 import (
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // FuzzScope checks what is accepted as a scope: an action and something that really is a channel or a pattern of types, so
@@ -16,7 +19,8 @@ func FuzzScope(f *testing.F) {
 		"*", "menus", "temp", "match", "admin", "publish:*", "publish:user:*", "publish:service:*", "publish:user:123", "publish:global",
 		"publish:service:matching", "publish:user.*", "publish:user.login", "subscribe:*", "subscribe:user:*", "subscribe:user:0",
 		"subscribe:user.*", "publish:", "publish", ":", "", "**", "*:*", "publish:**", "publish:user:**", "Publish:*", " *", "publish:*\n",
-		"subscribe:service:*:x", "publish:gap", "publish:user",
+		"subscribe:service:*:x", "publish:gap", "publish:user", "temp:", "temp:sessions", "temp:user_*", "temp:user_123", "temp:user_0",
+		"temp:user_007", "temp:user_", "temp:user_x", "temp:*", "temp:conversations", "temp:a b", "temp:user_9223372036854775808", "menus:main",
 	} {
 		f.Add(scope)
 	}
@@ -28,6 +32,13 @@ func FuzzScope(f *testing.F) {
 			_, noTypes := events.ParsePattern(what)
 			good = noChannel == nil || slices.Contains([]string{"*", "user:*", "service:*"}, what) || action == "publish" && noTypes == nil
 			good = good && what != "user" && what != "service"
+		}
+		if action == "temp" && what != "" {
+			err := tempdata.CheckNamespace(what)
+			id, _ := strings.CutPrefix(what, "user_")
+			n, notWhole := strconv.ParseInt(id, 10, 64)
+			good = err == nil || what == "user_*" || what == "conversations" ||
+				errors.Is(err, tempdata.ErrReserved) && notWhole == nil && what == tempdata.UserNamespace(n) && n > 0
 		}
 		err := api.ParseScope(scope)
 		if (err == nil) != good {

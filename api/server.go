@@ -21,6 +21,7 @@ import (
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/health"
 	"github.com/connectbot-hub/connecthub/menucache"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // Publisher publishes one event; events.Publisher does.
@@ -51,6 +52,8 @@ type menus interface {
 	Renew(ctx context.Context, key menucache.Key, ttl time.Duration) (menucache.Written, error)
 	Clear(ctx context.Context, key menucache.Key) (int, error)
 	ClearUser(ctx context.Context, userID int64) (int, error)
+	DropUser(ctx context.Context, userID int64) (int, error)
+	DropAll(ctx context.Context) error
 	Invalidate(ctx context.Context, s menucache.Selection) error
 	Users(ctx context.Context, cursor string, limit int) (menucache.UserPage, error)
 	Warm(ctx context.Context, w menucache.Warming) (menucache.Warmed, error)
@@ -58,6 +61,41 @@ type menus interface {
 	Callback(ctx context.Context, id string) (string, error)
 	DeadWrites(ctx context.Context, cursor string, limit int) (menucache.DeadWritePage, error)
 	RetryWrite(ctx context.Context, id string) error
+}
+
+// temporary keeps temporary data; tempdata.Store does. What a call cannot take it tells in a tempdata.InvalidError, whose
+// fields are named as the parameters and members of requests are.
+type temporary interface {
+	Put(ctx context.Context, put tempdata.Put) (tempdata.Written, error)
+	Get(ctx context.Context, key tempdata.Key) (tempdata.Value, error)
+	Delete(ctx context.Context, key tempdata.Key, condition tempdata.Condition) (tempdata.Written, error)
+	Touch(ctx context.Context, key tempdata.Key, ttl time.Duration, condition tempdata.Condition) (tempdata.Written, error)
+	List(ctx context.Context, namespace, cursor string, limit int) (tempdata.Page, error)
+	Clear(ctx context.Context, namespace string) (int, error)
+	GetMany(ctx context.Context, namespace string, names []string) ([]tempdata.Value, error)
+	PutMany(ctx context.Context, namespace string, items []tempdata.Item) ([]tempdata.Written, error)
+
+	Form(ctx context.Context, key tempdata.FormKey) (tempdata.Form, error)
+	Step(ctx context.Context, key tempdata.FormKey, step string) (tempdata.StepValue, error)
+	PutStep(ctx context.Context, put tempdata.PutStep) (tempdata.Written, error)
+	DeleteStep(ctx context.Context, key tempdata.FormKey, step string, condition tempdata.Condition) (tempdata.Written, error)
+	PatchForm(ctx context.Context, patch tempdata.PatchForm) (tempdata.Form, error)
+	Back(ctx context.Context, key tempdata.FormKey, condition tempdata.Condition) (removed string, form tempdata.Form, err error)
+	DeleteForm(ctx context.Context, key tempdata.FormKey, condition tempdata.Condition) (tempdata.Written, error)
+	Forms(ctx context.Context, userID int64, cursor string, limit int) (tempdata.Page, error)
+	ClearForms(ctx context.Context, userID int64) (int, error)
+	Submit(ctx context.Context, submit tempdata.Submit) (tempdata.Submission, error)
+
+	Append(ctx context.Context, messages tempdata.Append) (tempdata.Appended, error)
+	Messages(ctx context.Context, history tempdata.History) (tempdata.Messages, error)
+	DeleteHistory(ctx context.Context, conversation string) (tempdata.Written, error)
+
+	Lease(ctx context.Context, userID int64, ttl, wait time.Duration) (tempdata.Lease, error)
+	RenewLease(ctx context.Context, userID int64, token string, ttl time.Duration) (tempdata.Lease, error)
+	ReleaseLease(ctx context.Context, userID int64, token string) error
+
+	ClearUser(ctx context.Context, userID int64) (int, error)
+	ClearAll(ctx context.Context) (int, error)
 }
 
 // Deps are what the handlers call. All are required.
@@ -70,6 +108,8 @@ type Deps struct {
 	Fanout follower
 	// Menus keeps menus.
 	Menus menus
+	// Temp keeps temporary data.
+	Temp temporary
 	// Health answers /health.
 	Health reporter
 	// Ready answers /health/ready: only what accepting events needs.
@@ -159,9 +199,16 @@ func (s *Server) routes() http.Handler {
 	e.HideBanner = true
 	e.IPExtractor = echo.ExtractIPDirect() // No header is believed: there is no configured proxy.
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.observe, s.authenticate, oneSegment)
+	e.Use(s.observe, s.authenticate, oneSegment, oneLine)
 	RegisterHandlers(e, s)
-	e.GET("/v1/menus/:user_id/:menu_type", s.GetMenu) // It is not generated; see oapi-codegen.yaml.
+	// These are not generated; see oapi-codegen.yaml.
+	e.GET("/v1/menus/:user_id/:menu_type", s.GetMenu)
+	e.GET("/v1/temp/:namespace/:key", s.GetTempValue)
+	e.PUT("/v1/temp/:namespace/:key", s.PutTempValue)
+	e.GET("/v1/users/:user_id/temp/:key", s.GetUserTempValue)
+	e.PUT("/v1/users/:user_id/temp/:key", s.PutUserTempValue)
+	e.GET("/v1/users/:user_id/forms/:form/steps/:step", s.GetFormStep)
+	e.PUT("/v1/users/:user_id/forms/:form/steps/:step", s.PutFormStep)
 	return e
 }
 
@@ -170,6 +217,19 @@ func oneSegment(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if route := c.Path(); route != "" && strings.Count(route, "/") != strings.Count(echo.GetPath(c.Request()), "/") {
 			return echo.ErrNotFound
+		}
+		return next(c)
+	}
+}
+
+// oneLine makes one line of each list of entity tags, as RFC 9110 has it (5.3): the generated code refuses two.
+func oneLine(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		header := c.Request().Header
+		for _, name := range [...]string{"If-Match", "If-None-Match"} {
+			if lines := header[name]; len(lines) > 1 {
+				header[name] = []string{strings.Join(lines, ", ")}
+			}
 		}
 		return next(c)
 	}

@@ -4,17 +4,20 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
 // sample is what one measurement gave.
 type sample struct {
+	requests  int
 	perSecond float64
 	p50, p99  time.Duration
 }
@@ -75,7 +78,9 @@ func load(ctx context.Context, addr string, connections int, length time.Duratio
 	if firstErr != nil {
 		return sample{}, firstErr
 	}
-	return sample{perSecond: float64(len(all)) / elapsed.Seconds(), p50: quantile(all, 0.50), p99: quantile(all, 0.99)}, nil
+	return sample{
+		requests: len(all), perSecond: float64(len(all)) / elapsed.Seconds(), p50: quantile(all, 0.50), p99: quantile(all, 0.99),
+	}, nil
 }
 
 // loadLoop sends requests and returns how long each took.
@@ -126,16 +131,35 @@ func (c *httpClient) do(next request, n int) error {
 		return err
 	}
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 2")) {
-		rest, _ := io.ReadAll(io.LimitReader(c.in, 1000))
-		return fmt.Errorf("the answer was %s%s", head, rest)
+		answer, _ := c.in.Peek(c.in.Buffered())
+		return fmt.Errorf("the answer was %s", answer)
 	}
-	length := 0
+	length, chunked := 0, bytes.Contains(head, []byte("\r\nTransfer-Encoding: chunked\r\n"))
 	if _, value, ok := bytes.Cut(head, []byte("\r\nContent-Length: ")); ok {
 		value, _, _ = bytes.Cut(value, []byte("\r\n"))
 		length, _ = strconv.Atoi(string(value))
 	}
-	_, err = c.in.Discard(len(head) + length)
-	return err
+	if _, err = c.in.Discard(len(head) + length); err != nil || !chunked {
+		return err
+	}
+	return c.chunks()
+}
+
+// chunks reads a body that comes in chunks, without trailers.
+func (c *httpClient) chunks() error {
+	for {
+		line, err := c.in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		size, err := strconv.ParseUint(strings.TrimSpace(line), 16, 31)
+		if err != nil {
+			return err
+		}
+		if _, err := c.in.Discard(int(size) + len("\r\n")); err != nil || size == 0 {
+			return err
+		}
+	}
 }
 
 // head waits for an answer's head, and leaves it where it is.
@@ -179,4 +203,18 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000)
 	}
 	return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000)
+}
+
+// getJSON gets JSON, once.
+func getJSON(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // It was only read.
+	return json.NewDecoder(res.Body).Decode(into)
 }

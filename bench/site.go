@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -45,15 +46,25 @@ func newSite(ctx context.Context) (*site, error) {
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("building the hub, from the top folder of the project: %w", err)
 	}
+	return s, s.startRedis(ctx)
+}
+
+// another returns a site with a Redis of its own, which stop ends.
+func (s *site) another(ctx context.Context) (*site, error) {
+	other := &site{dir: s.dir}
+	return other, other.startRedis(ctx)
+}
+
+func (s *site) startRedis(ctx context.Context) error {
 	addr, err := freeAddr(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, port, _ := net.SplitHostPort(addr)
 	s.redisURL = "redis://" + addr + "/0"
-	cmd := exec.CommandContext(ctx, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no") //nolint:gosec // G204: our own arguments.
+	cmd := exec.CommandContext(ctx, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no") //nolint:gosec // G204: our own arguments.
 	s.redis, err = start(ctx, addr, cmd)
-	return s, err
+	return err
 }
 
 func (s *site) hubBinary() string { return filepath.Join(s.dir, "connecthub") }
@@ -83,10 +94,14 @@ func (s *site) role(ctx context.Context, role string) (*process, error) {
 	return start(ctx, addr, exec.CommandContext(ctx, self, "-role", role+"@"+addr, "-redis", s.redisURL)) //nolint:gosec // G204: our own program.
 }
 
-func (s *site) close() {
+func (s *site) stop() {
 	if s.redis != nil {
 		s.redis.stop()
 	}
+}
+
+func (s *site) close() {
+	s.stop()
 	_ = os.RemoveAll(s.dir) // A temporary folder.
 }
 
@@ -130,6 +145,29 @@ func (p *process) residentKB() (int, error) {
 	return 0, errors.New("no VmRSS")
 }
 
+// cpu returns the processor time that the process has used, which the kernel counts in hundredths of a second.
+func (p *process) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // What is before is the program's name.
+	fields := strings.Fields(rest)
+	const user, system, tick = 11, 12, 10 * time.Millisecond
+	if len(fields) <= system {
+		return 0, errors.New("no CPU time")
+	}
+	var ticks int64
+	for _, field := range fields[user : system+1] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * tick, nil
+}
+
 func freeAddr(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -140,7 +178,8 @@ func freeAddr(ctx context.Context) (string, error) {
 
 // serveRole serves what the hub is compared with: "parse" reads the same body with the same code and answers, "publish"
 // also sends one PUBLISH through go-redis. For menus every role serves /empty, which answers with nothing, /same, which
-// answers with the bytes and headers of a menu, and /redis, which gets them with one GET through go-redis.
+// answers with the bytes and headers of a menu, and /redis, which gets them with one GET through go-redis; for temporary
+// data see serveBareTemp.
 func serveRole(ctx context.Context, role, redisURL string) error {
 	kind, addr, _ := strings.Cut(role, "@")
 	rdb, err := redisconn.Open(redisURL)
@@ -185,6 +224,7 @@ func serveRole(ctx context.Context, role, redisURL string) error {
 		}
 		return same(c, body)
 	})
+	serveBareTemp(e, rdb)
 	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

@@ -139,23 +139,31 @@ func (m *Menus) Clear(ctx context.Context, key Key) (int, error) {
 	if wrong := m.Definitions().checkKey(key); len(wrong) > 0 {
 		return 0, &InvalidError{wrong}
 	}
-	return m.clear(ctx, key.UserID, `{"cache_type":"menu","user_id":`+strconv.FormatInt(key.UserID, 10)+`,"menu_type":"`+key.Type+`"}`, key)
+	n, err := m.cache.Delete(ctx, key)
+	if err != nil {
+		return 0, translate(err)
+	}
+	data := `{"cache_type":"menu","user_id":` + strconv.FormatInt(key.UserID, 10) + `,"menu_type":"` + key.Type + `"}`
+	return n, m.announce(ctx, key.UserID, data)
 }
 
 // ClearUser removes all menus of a user from the cache at once, and does and returns what Clear does.
 func (m *Menus) ClearUser(ctx context.Context, userID int64) (int, error) {
+	n, err := m.DropUser(ctx, userID)
+	if err != nil {
+		return 0, err
+	}
+	return n, m.announce(ctx, userID, `{"cache_type":"menu","user_id":`+strconv.FormatInt(userID, 10)+`}`)
+}
+
+// DropUser does what ClearUser does, but tells nobody: for a caller who clears more than menus, and tells of it all at once.
+// It fails with an InvalidError and ErrUnavailable.
+func (m *Menus) DropUser(ctx context.Context, userID int64) (int, error) {
 	if userID < 1 {
 		return 0, &InvalidError{[]FieldProblem{{"user_id", wantUserID}}}
 	}
-	return m.clear(ctx, userID, `{"cache_type":"menu","user_id":`+strconv.FormatInt(userID, 10)+`}`, m.allOf(userID)...)
-}
-
-func (m *Menus) clear(ctx context.Context, userID int64, data string, keys ...Key) (int, error) {
-	n, err := m.cache.Delete(ctx, keys...)
-	if err != nil {
-		return 0, translate(err)
-	}
-	return n, m.announce(ctx, userID, data)
+	n, err := m.cache.Delete(ctx, m.allOf(userID)...)
+	return n, translate(err)
 }
 
 func (m *Menus) announce(ctx context.Context, userID int64, data string) error {
@@ -191,3 +199,6 @@ func (m *Menus) Invalidate(ctx context.Context, s Selection) error {
 	}
 	return m.announce(ctx, 0, data)
 }
+
+// DropAll does what Invalidate does with all menus, but tells nobody, as DropUser. It fails with ErrUnavailable.
+func (m *Menus) DropAll(ctx context.Context) error { return translate(m.cache.Invalidate(ctx, tagAll)) }

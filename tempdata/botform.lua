@@ -67,8 +67,9 @@ end
 local what = ARGV[10]
 if what == 'm' then
   local id, key, done = ARGV[11], ARGV[12], ARGV[13]
-  local last = redis.call('HMGET', submitted, 'id', 'key', 'done')
-  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0') then
+  local last = redis.call('HMGET', submitted, 'id', 'key', 'done', 'at')
+  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0' and now - last[4] > tonumber(ARGV[14])) then
+    redis.call('HSET', submitted, 'at', now)
     load()
     return answer('again', '', 0, last[1])
   elseif before == '' and met(condition, '') then
@@ -83,7 +84,7 @@ if what == 'm' then
     id = old[1] -- It was put back, but perhaps it was published then.
   end
   redis.call('DEL', submitted)
-  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done)
+  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done, 'at', now)
   for _, step in ipairs(names) do
     redis.call('HSET', submitted, '.' .. step, values[step])
     delete(step)

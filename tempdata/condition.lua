@@ -1,5 +1,5 @@
 -- Whether a condition is met by what has an entity tag; there is nothing if that is ''. Conditions: '' always, '*' when
--- there is something, '-' when there is nothing, else when it has one of these tags.
+-- there is something, '-' when there is nothing, '= tag tag …' when it has one of these tags.
 local function met(condition, tag)
   if condition == '' then
     return true
@@ -8,7 +8,7 @@ local function met(condition, tag)
   elseif condition == '-' then
     return tag == ''
   end
-  return tag ~= '' and string.find(' ' .. condition .. ' ', ' ' .. tag .. ' ', 1, true) ~= nil
+  return tag ~= '' and string.find(condition .. ' ', ' ' .. tag .. ' ', 1, true) ~= nil
 end
 
 -- The entity tag of a value.

@@ -5,7 +5,8 @@
 -- ARGV: condition, the new tag, now in 16 digits, ttl, space, name of the form, the tag of the steps that the caller knows
 -- ('' none, '?' it does not want them), how many steps and how many bytes it may have; then for each change three:
 --   's', step, value   sets a step            'd', step, ''      deletes one
---   'x', '', ''        deletes the form       'm', id, key, done submits it: then this is the only change
+--   'x', '', ''        deletes the form       'm', id, key, done submits it: then this is the only change. A submission that
+--                      is not done is given out again to the key, or when it is older than ARGV[14] microseconds
 --   'r', id, ''        takes a submission back, if there is no form by now
 --   'f', id, ''        notes that a submission is done
 -- Returns {status, tag before, tag after, changed, ttl left, number or id of a submission, step, value, step, value, …}.
@@ -34,8 +35,9 @@ end
 local what = ARGV[10]
 if what == 'm' then
   local id, key, done = ARGV[11], ARGV[12], ARGV[13]
-  local last = redis.call('HMGET', submitted, 'id', 'key', 'done', 'o', 'u')
-  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0') then
+  local last = redis.call('HMGET', submitted, 'id', 'key', 'done', 'o', 'u', 'at')
+  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0' and now - last[6] > tonumber(ARGV[14])) then
+    redis.call('HSET', submitted, 'at', now)
     return answer('again', submitted, last[4], '', last[5], 0, last[1])
   elseif before == '' and met(condition, '') then
     return { 'noform', '' }
@@ -49,7 +51,7 @@ if what == 'm' then
     id = old[1] -- Perhaps it was published then.
   end
   redis.call('RENAME', form, submitted)
-  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done)
+  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done, 'at', now)
   redis.call('PEXPIRE', submitted, ttl)
   redis.call('ZREM', KEYS[1], name)
   return answer('ok', submitted, order, '', changed, 0, id)

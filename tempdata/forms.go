@@ -167,10 +167,7 @@ func (s *Store) edit(
 		if err != nil {
 			return Form{}, err
 		}
-		op := &changeForm{key: key, condition: "-", ttl: ttl, changes: changes, whole: true}
-		if exists {
-			op.condition = strings.Trim(before.ETag, `"`)
-		}
+		op := &changeForm{key: key, condition: hasTag(before.ETag), ttl: ttl, changes: changes, whole: true}
 		if len(changes) == 0 && exists {
 			return before, nil
 		}
@@ -358,11 +355,16 @@ func (s *Store) ClearForms(ctx context.Context, userID int64) (int, error) {
 	}
 }
 
+// resumeAfter is how long a submission is left to the call that began it, and may be publishing it, before another that
+// has not its IdempotencyKey takes it over.
+const resumeAfter = 10 * time.Second
+
 // submittedTTL is how long a form is kept after it was submitted, for calls that come again.
 const submittedTTL = time.Hour
 
 // Submit takes a form out and returns it. Of several calls at once one gets it, the others ErrNotFound; with the same
-// IdempotencyKey, within an hour, all do. While Redis is away nothing is taken out. It returns InvalidError, ErrNotFound,
+// IdempotencyKey, within an hour, all do. One whose call ended with the process, before Publish returned, is returned by a
+// call 10 s later. While Redis is away nothing is taken out. It returns InvalidError, ErrNotFound,
 // ErrTooLarge, PreconditionError, ErrUnreadable, ErrUnavailable, after which the form may have been taken out so that only
 // the same IdempotencyKey gets it, or what Publish returned.
 func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
@@ -389,7 +391,7 @@ func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
 			largest = submit.MaxSize
 		}
 	}
-	op := &submitForm{key: submit.FormKey, condition: submit.Condition.code(), largest: largest, args: []any{"m", id.String(), key, done}}
+	op := &submitForm{key: submit.FormKey, condition: submit.Condition.code(), largest: largest, args: []any{"m", id.String(), key, done, resumeAfter.Microseconds()}}
 	if err := s.submit(ctx, op); err != nil {
 		return Submission{}, err
 	}

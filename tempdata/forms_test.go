@@ -1,13 +1,13 @@
 package tempdata_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/connectbot-hub/connecthub/internal/redistest"
 	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
@@ -145,9 +145,13 @@ func TestSubmitOnce(t *testing.T) {
 		var mu sync.Mutex
 		var got []tempdata.Submission
 		var group sync.WaitGroup
-		for range 20 {
+		for i := range 20 {
 			group.Go(func() {
-				sub, err := s.Submit(t.Context(), tempdata.Submit{FormKey: key})
+				submit := tempdata.Submit{FormKey: key}
+				if i%2 == 0 {
+					submit.Publish = func(tempdata.Submission) error { return nil }
+				}
+				sub, err := s.Submit(t.Context(), submit)
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -209,24 +213,38 @@ func TestSubmitAgain(t *testing.T) {
 // TestSubmitAfterACrash has the process die between taking the form out and publishing it.
 func TestSubmitAfterACrash(t *testing.T) {
 	t.Parallel()
-	everyForm(t, func(t *testing.T, s *tempdata.Store, key tempdata.FormKey) {
-		t.Helper()
-		putStep(t, s, key, "who", `"Анна"`)
-		var id string
-		func() {
-			defer func() { _ = recover() }()
-			_, _ = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: func(sub tempdata.Submission) error {
-				id = sub.ID
-				panic("killed")
-			}})
-		}()
-		sub, err := s.Submit(context.WithoutCancel(t.Context()), tempdata.Submit{
-			FormKey: key, Publish: func(tempdata.Submission) error { return nil },
+	for name, django := range map[string]bool{"native": false, "django": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			submitAfterACrash(t, django)
 		})
-		if err != nil || sub.ID != id || steps(sub.Form) != `who="Анна" ` {
-			t.Errorf("after the crash: %+v, %v; the id was %s", sub, err, id)
-		}
-		_, err = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: func(tempdata.Submission) error { return nil }})
-		wantError(t, err, tempdata.ErrNotFound)
-	})
+	}
+}
+
+func submitAfterACrash(t *testing.T, django bool) {
+	t.Helper()
+	prefix, key := redistest.Prefix(t), tempdata.FormKey{UserID: 123, Form: tempdata.BotForm}
+	s := open(t, redistest.Shared(t), prefix, func(c *tempdata.Config) { c.Django = django })
+	putStep(t, s, key, "who", `"Анна"`)
+	var id string
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: func(sub tempdata.Submission) error {
+			id = sub.ID
+			panic("killed")
+		}})
+	}()
+	publish := tempdata.Submit{FormKey: key, Publish: func(tempdata.Submission) error { return nil }}
+	_, err := s.Submit(t.Context(), publish)
+	wantError(t, err, tempdata.ErrNotFound) // The first call may still be publishing it.
+	later := time.Now().Add(-11 * time.Second).UnixMicro()
+	if err := redistest.Shared(t).Client().HSet(t.Context(), prefix+":submitted:123/"+key.Form, "at", later).Err(); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := s.Submit(t.Context(), publish)
+	if err != nil || sub.ID != id || steps(sub.Form) != `who="Анна" ` {
+		t.Errorf("after the crash: %+v, %v; the id was %s", sub, err, id)
+	}
+	_, err = s.Submit(t.Context(), publish)
+	wantError(t, err, tempdata.ErrNotFound)
 }

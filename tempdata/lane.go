@@ -202,13 +202,17 @@ func (l *lane) exec(todo []*call) (unanswered []*call) {
 	defer cancel()
 	if err := loadScripts(ctx, l.rdb); err != nil {
 		l.goAway(err)
-		return append(unanswered, unknown...)
+	} else {
+		var more []*call
+		if more, unknown = l.send(unknown); len(unknown) > 0 {
+			l.goAway(errors.New("it forgets scripts"))
+		}
+		unanswered = append(unanswered, more...)
 	}
-	more, unknown := l.send(unknown)
-	if len(unknown) > 0 {
-		l.goAway(errors.New("it forgets scripts"))
+	for _, c := range unknown {
+		c.err = nil
 	}
-	return append(append(unanswered, more...), unknown...)
+	return append(unanswered, unknown...)
 }
 
 // send does operations in one round trip.
@@ -240,8 +244,10 @@ func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
 // local does an operation in memory.
 func (l *lane) local(c *call) {
 	c.degraded = true
-	if c.err = l.shelf.unavailable(); c.err == nil {
+	if l.shelf != nil {
 		c.err = c.op.local(l.shelf)
+	} else if c.err == nil {
+		c.err = ErrNotDone
 	}
 	close(c.finished)
 }
@@ -325,6 +331,8 @@ func replyError(err error) error {
 		return nil
 	case redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return err
+	case errors.Is(err, context.Canceled): // By the caller, which says nothing of Redis.
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	var reply redis.Error
 	away := !errors.As(err, &reply)

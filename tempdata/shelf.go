@@ -60,14 +60,6 @@ func newShelf(limit int64) *shelf {
 	return &shelf{max: limit, spaces: map[string]map[string]*record{}}
 }
 
-// unavailable returns ErrUnavailable if there is no shelf.
-func (sh *shelf) unavailable() error {
-	if sh == nil {
-		return ErrUnavailable
-	}
-	return nil
-}
-
 // find returns what is kept of a key, nil if nothing.
 func (sh *shelf) find(space, name string) *record {
 	if sh == nil {

@@ -55,7 +55,10 @@ func (o *submitForm) receive(sh *shelf) error {
 
 // local refuses: in memory nobody can know that the form is not submitted elsewhere too.
 func (o *submitForm) local(sh *shelf) error {
-	if space := formSpace(o.key.UserID); o.reply != nil && !sh.waitsFor(space, o.key.Form) {
+	if o.reply == nil {
+		return ErrNotDone
+	}
+	if space := formSpace(o.key.UserID); !sh.waitsFor(space, o.key.Form) {
 		sh.forget(space, o.key.Form) // It may be submitted.
 	}
 	return ErrUnavailable

@@ -2,6 +2,7 @@ package tempdata
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -248,6 +249,8 @@ var (
 	// ErrUnavailable says that Redis did not answer, so that nothing can be promised: also that something is not there. A
 	// change may have been made all the same. The same call may succeed later.
 	ErrUnavailable = errors.New("tempdata: Redis is unavailable")
+	// ErrNotDone is an ErrUnavailable after which it is certain that nothing was changed.
+	ErrNotDone = fmt.Errorf("%w, and nothing was changed", ErrUnavailable)
 	// ErrFull says that Redis is away and the memory for what waits for it is full. The same call may succeed later.
 	ErrFull = errors.New("tempdata: Redis is unavailable, and the memory for what waits for it is full")
 	// ErrMalformed says, in the words after it, why something is no JSON.

@@ -37,18 +37,33 @@ func quoted(tag string) string {
 // code writes a condition as the scripts read it.
 func (c Condition) code() string {
 	switch {
+	case c.Absent && (c.Exists || len(c.Tags) > 0):
+		return never
 	case c.Absent:
 		return "-"
 	case len(c.Tags) > 0:
-		tags := make([]string, len(c.Tags))
-		for i, tag := range c.Tags {
-			tags[i] = strings.ReplaceAll(strings.Trim(tag, `"`), " ", "?") // No tag of ours has a space.
+		code := "="
+		for _, tag := range c.Tags {
+			if len(tag) == tagSize+2 { // Others are not ours.
+				code += " " + strings.Trim(tag, `"`)
+			}
 		}
-		return strings.Join(tags, " ")
+		return code
 	case c.Exists:
 		return "*"
 	}
 	return ""
+}
+
+// never is a condition that nothing meets: to have none of no tags.
+const never = "="
+
+// hasTag is the condition to have a tag, or with "" to be nothing.
+func hasTag(tag string) string {
+	if tag == "" {
+		return "-"
+	}
+	return "= " + strings.Trim(tag, `"`)
 }
 
 // met is met in condition.lua.
@@ -61,7 +76,7 @@ func met(condition, tag string) bool {
 	case "-":
 		return tag == ""
 	}
-	return tag != "" && slices.Contains(strings.Fields(condition), tag)
+	return tag != "" && slices.Contains(strings.Fields(condition)[1:], tag)
 }
 
 // valueMemory is what is known of a value.

@@ -48,11 +48,10 @@ func (p *problems) ttl(field string, ttl, usual time.Duration) time.Duration {
 
 // space checks a namespace, also one of a user, whose number may be none.
 func (s *Store) space(p *problems, namespace string) {
-	if id, found := strings.CutPrefix(namespace, userPrefix); found {
-		if n, err := strconv.ParseInt(id, 10, 64); err == nil && (n <= 0 || id[0] == '+' || id[0] == '0') {
-			p.add(false, "user_id", wantUserID)
-			return
-		}
+	if isUserNamespace(namespace) {
+		n, err := strconv.ParseInt(strings.TrimPrefix(namespace, userPrefix), 10, 64)
+		p.add(err == nil && UserNamespace(n) == namespace && n > 0, "user_id", wantUserID)
+		return
 	}
 	if p.add(isName(namespace), "namespace", wantName); s.cfg.Django {
 		p.add(!strings.Contains(namespace, ":"), "namespace", "must have no colon while it is shared with the bot, in whose keys it ends at the first one")

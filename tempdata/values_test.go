@@ -82,8 +82,15 @@ func TestConditions(t *testing.T) {
 		if v := get(t, s, key); v.ExpiresIn <= time.Hour-soon || string(v.Data) != "2" || v.Type != "int" {
 			t.Errorf("got %+v", v)
 		}
-		_, err = s.Delete(t.Context(), key, tempdata.Condition{Tags: []string{first.ETag}})
-		unmet(t, err)
+		for _, c := range []tempdata.Condition{
+			{Tags: []string{first.ETag}}, {Tags: []string{`""`}}, {Tags: []string{`"*"`}}, {Tags: []string{`"-"`}}, {Tags: []string{`"="`}},
+			{Tags: []string{"W/" + second.ETag}}, {Tags: []string{second.ETag}, Absent: true}, {Exists: true, Absent: true},
+		} {
+			_, err = s.Delete(t.Context(), key, c)
+			unmet(t, err)
+			_, err = write("4", c)
+			unmet(t, err)
+		}
 		if _, err := s.Delete(t.Context(), key, tempdata.Condition{Tags: []string{second.ETag}}); err != nil {
 			t.Error(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,8 +22,8 @@ import (
 )
 
 type checkCommand struct {
-	Component string `enum:"all,events,cache,health" default:"all" help:"What to test: all, events, cache or health."`
-	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, and test the cache with this user's menus, which are cleared. Default: the channel of the service connecthub-check, which nobody reads, and the menus of user 9223372036854775807, who is nobody."`
+	Component string `enum:"all,events,cache,temp_data,health" default:"all" help:"What to test: all, events, cache, temp_data or health."`
+	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, test the cache with this user's menus, which are cleared, and keep temporary data of this user for a moment. Default: the channel of the service connecthub-check, which nobody reads, and for the rest user 9223372036854775807, who is nobody."`
 	JSON      bool   `name:"json" help:"Show each step as one line of JSON."`
 
 	hubClient `embed:""`
@@ -47,12 +48,13 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		return err // A setting is wrong: there is no hub to test.
 	}
 	checks := &eventsCheck{client: &c.hubClient, channel: "service:connecthub-check", path: "/v1/events/services/connecthub-check"}
-	cache := newCacheCheck(&c.hubClient, cmp.Or(c.UserID, nobody))
+	userID := cmp.Or(c.UserID, nobody)
+	cache, temp := newCacheCheck(&c.hubClient, userID), newTempCheck(&c.hubClient, userID)
 	if c.UserID > 0 {
 		id := strconv.FormatInt(c.UserID, 10)
 		checks.channel, checks.path = "user:"+id, "/v1/events/users/"+id
 	}
-	steps := append([]step{
+	steps := slices.Concat([]step{
 		{"health", "the process answers", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/live"); return err })},
 		{"health", "it can accept events", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/ready"); return err })},
 		{"health", "no check fails", func(ctx context.Context) (string, error) { return c.health(ctx, "/health") }},
@@ -61,9 +63,10 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		{"events", "receive it on the stream", quiet(checks.receive)},
 		{"events", "find it in the log", quiet(checks.find)},
 		{"events", "publish it again, which must change nothing", quiet(checks.repeat)},
-	}, cache.steps()...)
+	}, cache.steps(), temp.steps())
 	defer checks.close()
 	defer cache.close(ctx)
+	defer temp.close(ctx)
 	failed := map[string]bool{}
 	for _, s := range steps {
 		if c.Component != "all" && c.Component != s.component {
@@ -82,7 +85,7 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	if failed["health"] || failed["events"] || failed["cache"] {
+	if slices.Contains(slices.Collect(maps.Values(failed)), true) {
 		return errSilent
 	}
 	return nil
@@ -115,7 +118,7 @@ func (c *checkCommand) show(a *app, s step, took time.Duration, note string, fai
 	case note != "":
 		why = " (" + note + ")"
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-7s %8.1f ms  %s%s\n", mark, s.component, float64(took.Microseconds())/1000, s.name, why)
+	_, err := fmt.Fprintf(a.stdout, "%s  %-9s %8.1f ms  %s%s\n", mark, s.component, float64(took.Microseconds())/1000, s.name, why)
 	return err
 }
 

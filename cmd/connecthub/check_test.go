@@ -18,7 +18,7 @@ import (
 )
 
 // readable is how check shows a step: mark, component, time and name.
-var readable = regexp.MustCompile(`(?m)^(ok  |FAIL)  (health|events|cache) +\d+\.\d ms  (.*)$`)
+var readable = regexp.MustCompile(`(?m)^(ok  |FAIL)  (health|events|cache|temp_data) +\d+\.\d ms  (.*)$`)
 
 func TestCheckPasses(t *testing.T) {
 	t.Parallel()
@@ -31,14 +31,22 @@ func TestCheckPasses(t *testing.T) {
 		"read the definitions", "clear the test user's menus", "build a menu", "get it from the cache", "get it again, unchanged",
 		"keep options of other roles from the user", "set a menu and read it back", "clear it", "build it anew",
 	}
+	tempSteps := []string{
+		"set a value for a minute", "get it, with its ETag and its expiry", "set it anew, and refuse an old ETag",
+		"put two steps of a form", "patch the form and read it merged", "go back a step", "submit the form, once",
+		"append to a history and read it in order", "find the value's key in the list", "delete the value",
+		"take a lease, refuse it to others, release it",
+	}
 	hub := serve(t, onSharedRedis(t))
 	hub.healthy(t)
 	for _, test := range []struct {
 		args []string
 		want []string
 	}{
-		{nil, slices.Concat(healthSteps, eventsSteps, cacheSteps)},
-		{[]string{"--component", "all"}, slices.Concat(healthSteps, eventsSteps, cacheSteps)},
+		{nil, slices.Concat(healthSteps, eventsSteps, cacheSteps, tempSteps)},
+		{[]string{"--component", "all"}, slices.Concat(healthSteps, eventsSteps, cacheSteps, tempSteps)},
+		{[]string{"--component", "temp_data"}, tempSteps},
+		{[]string{"--component", "temp_data", "--user-id", "125"}, tempSteps},
 		{[]string{"--component", "cache"}, cacheSteps},
 		{[]string{"--component", "cache", "--user-id", "124"}, cacheSteps},
 		{[]string{"--component", "events"}, eventsSteps},
@@ -90,7 +98,7 @@ func TestCheckTellsWarnings(t *testing.T) {
 	got := call(t, hub.client(), "check", "--json")
 	got.want(t, 0)
 	steps := jsonSteps(t, got.stdout)
-	if len(steps) != 17 {
+	if len(steps) != 28 {
 		t.Fatalf("check --json shows %d steps:\n%s", len(steps), got.stdout)
 	}
 	for _, s := range steps {
@@ -121,8 +129,9 @@ func TestCheckFailsWithoutRedis(t *testing.T) {
 		}
 	}
 	// The process answers, the other two checks of health fail. A stream opens and waits; publishing fails, which ends the rest.
-	// Menus are defined, but cannot be cleared.
-	if !slices.Equal(ok, []bool{true, false, false, true, false, true, false}) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
+	// Menus are defined, but cannot be cleared. Temporary data is kept in memory, but nobody knows what else a form has.
+	temp := []bool{true, true, true, true, false}
+	if !slices.Equal(ok, slices.Concat([]bool{true, false, false, true, false, true, false}, temp)) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
 		t.Errorf("check --json without Redis:\n%s", got.stdout)
 	}
 	if got.stderr != "" {
@@ -134,7 +143,7 @@ func TestCheckFailsWithoutAHub(t *testing.T) {
 	t.Parallel()
 	got := call(t, environment{"HUB_URL": "http://" + freeAddr(t)}, "check")
 	got.want(t, 1, "does not answer")
-	if n := strings.Count(got.stdout, "FAIL"); n != 5 {
+	if n := strings.Count(got.stdout, "FAIL"); n != 6 {
 		t.Errorf("%d steps fail:\n%s", n, got.stdout)
 	}
 }
@@ -143,7 +152,7 @@ func TestCheckNeedsAKey(t *testing.T) {
 	t.Parallel()
 	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", "a-token-of-decent-length"))
 	hub.healthy(t)
-	call(t, hub.client(), "check").want(t, 1, "ok    health", "FAIL  events", "FAIL  cache", "401 unauthorized", "set SERVICE_AUTH_TOKEN")
+	call(t, hub.client(), "check").want(t, 1, "ok    health", "FAIL  events", "FAIL  cache", "FAIL  temp_data", "401 unauthorized", "set SERVICE_AUTH_TOKEN")
 	call(t, hub.client().with("SERVICE_AUTH_TOKEN", "a-token-of-decent-length"), "check").want(t, 0)
 }
 
@@ -160,14 +169,36 @@ func TestCheckIsCalledWrongly(t *testing.T) {
 	call(t, environment{"SERVICE_AUTH_TOKEN_FILE": "/no/such/file"}, "check").want(t, 2, "SERVICE_AUTH_TOKEN_FILE", "no such file")
 }
 
+// behind is the environment of commands that call this hub through a proxy with a fault. Answer, unless it is nil, answers a
+// request itself and returns true, or changes it; change, unless it is nil, changes what the hub answers.
+func (s *server) behind(tb testing.TB, answer func(http.ResponseWriter, *http.Request) bool, change func(*http.Response)) environment {
+	tb.Helper()
+	target, err := url.Parse(s.url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: func(res *http.Response) error {
+			if change != nil {
+				change(res)
+			}
+			return nil
+		},
+	}
+	faulty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if answer == nil || !answer(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	tb.Cleanup(faulty.Close)
+	return environment{"HUB_URL": faulty.URL}
+}
+
 // TestCheckFindsACacheThatDoesNotWork puts a proxy with a fault before a hub.
 func TestCheckFindsACacheThatDoesNotWork(t *testing.T) {
 	t.Parallel()
 	hub := serve(t, onSharedRedis(t))
-	target, err := url.Parse(hub.url)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for i, test := range []struct {
 		name string
 		// answer answers a request itself, or changes it.
@@ -223,22 +254,7 @@ func TestCheckFindsACacheThatDoesNotWork(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			proxy := &httputil.ReverseProxy{
-				Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
-				ModifyResponse: func(res *http.Response) error {
-					if test.change != nil {
-						test.change(res)
-					}
-					return nil
-				},
-			}
-			faulty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if test.answer == nil || !test.answer(w, r) {
-					proxy.ServeHTTP(w, r)
-				}
-			}))
-			t.Cleanup(faulty.Close)
-			call(t, environment{"HUB_URL": faulty.URL}, "check", "--component", "cache", "--user-id", strconv.Itoa(100+i)).want(t, 1, "FAIL  cache", test.want)
+			call(t, hub.behind(t, test.answer, test.change), "check", "--component", "cache", "--user-id", strconv.Itoa(100+i)).want(t, 1, "FAIL  cache", test.want)
 		})
 	}
 }

@@ -108,7 +108,9 @@ type commands struct {
 	Publish publishCommand `cmd:"" help:"Publish an event through a running hub."`
 	Tail    tailCommand    `cmd:"" help:"Show events as they come, from a running hub."`
 	Menu    menuCommand    `cmd:"" help:"Get, set and clear menus of a running hub."`
+	Cache   cacheCommand   `cmd:"" help:"Show, clear and warm what a running hub keeps: menus and temporary data."`
 	Keys    keysCommand    `cmd:"" help:"Make the keys that let services in."`
+	Migrate migrateCommand `cmd:"" help:"Copy what the Django bot keeps in Redis into the hub's own layout."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

@@ -19,12 +19,13 @@ import (
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/health"
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // serveCommand holds every setting of the hub: flag, environment variable, default and help in one place.
 type serveCommand struct {
 	HTTPAddr          string `name:"http-addr" setting:"HTTP_ADDR" default:"127.0.0.1:8090" help:"Where to listen. Anything but a loopback address needs a key."`
-	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"Where menus are cached and events are kept: redis://[user[:password]@]host[:port][/db], rediss://… with TLS, or unix:///path?db=0. Unset: an embedded server that keeps nothing."`
+	RedisURL          string `name:"redis-url" setting:"REDIS_URL" placeholder:"URL" help:"Where menus are cached, and temporary data and events are kept: redis://[user[:password]@]host[:port][/db], rediss://… with TLS, or unix:///path?db=0. Unset: an embedded server that keeps nothing."`
 	EventsRedisURL    string `name:"events-redis-url" setting:"EVENTS_REDIS_URL" placeholder:"URL" help:"Another Redis for what cannot be made anew: events, their log, and writes that wait for the menu source. Unset: the one of REDIS_URL."`
 	EmbeddedRedisAddr string `setting:"EMBEDDED_REDIS_ADDR" default:"127.0.0.1:6390" help:"Where the embedded Redis listens, while REDIS_URL is not set."`
 
@@ -47,6 +48,7 @@ type serveCommand struct {
 	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests under way may take to end."`
 
 	menuSettings `embed:""`
+	tempSettings `embed:""`
 
 	LogLevel  string `setting:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error. debug logs every request."`
 	LogFormat string `setting:"LOG_FORMAT" enum:"json,console" default:"json" help:"json or console."`
@@ -127,7 +129,10 @@ func (c *serveCommand) validate() (*api.Keys, error) {
 			return nil, &settingError{s.name, s.want}
 		}
 	}
-	return keys, c.menuSettings.validate()
+	if err := c.menuSettings.validate(); err != nil {
+		return nil, err
+	}
+	return keys, c.tempSettings.validate()
 }
 
 func isLoopback(host string) bool {
@@ -192,6 +197,7 @@ type hub struct {
 	rdbURL         string
 
 	menus     *menus
+	temp      *tempdata.Store
 	publisher *events.Publisher
 	fanout    *events.Fanout
 	bridge    *events.Bridge
@@ -242,8 +248,11 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logge
 	if h.menus, err = c.newMenus(h.rdb, h.eventsRDB, h.rdbURL, h.publisher, logger); err != nil {
 		return nil, err
 	}
+	if h.temp, err = c.newTemp(h.rdb, h.rdbURL, logger); err != nil {
+		return nil, err
+	}
 	h.server = api.New(api.Deps{
-		Publisher: h.publisher, Log: log, Fanout: h.fanout, Menus: h.menus.Menus,
+		Publisher: h.publisher, Log: log, Fanout: h.fanout, Menus: h.menus.Menus, Temp: h.temp,
 		Health: h.checks(), Ready: h.readiness(), Stats: h.stats,
 	}, api.Config{Keys: keys, MaxStreams: c.MaxStreams, Version: a.version, Logger: logger})
 	if h.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddr); err != nil {
@@ -276,9 +285,9 @@ func (h *hub) openRedis() (err error) {
 // lost says what the embedded server loses when the hub stops.
 func (h *hub) lost() string {
 	if h.cfg.EventsRedisURL == "" {
-		return "events and menus"
+		return "events, menus and temporary data"
 	}
-	return "menus"
+	return "menus and temporary data"
 }
 
 func (h *hub) closeRedis() {
@@ -296,8 +305,8 @@ func (h *hub) closeRedis() {
 func (h *hub) run(ctx context.Context) error {
 	defer h.closeRedis()
 	defer func() { _ = h.listener.Close() }() // Mostly the server has closed it.
-	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start, h.menus.start}
-	stop := []func(){h.menus.close, h.fanout.Close, h.publisher.Close}
+	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start, h.menus.start, h.temp.Start}
+	stop := []func(){h.temp.Close, h.menus.close, h.fanout.Close, h.publisher.Close}
 	if h.bridge != nil {
 		start = append(start, h.bridge.Start)
 		stop = append([]func(){h.bridge.Close}, stop...)
@@ -381,6 +390,7 @@ func (h *hub) checks() *health.Checker {
 		checker.Add("bridge", "component", h.bridge.Check)
 	}
 	h.menus.addChecks(checker)
+	addTempCheck(checker, h.temp)
 	if h.embedded != nil {
 		checker.Add("persistence", "datastore", func(context.Context) error {
 			return health.Warning("The embedded Redis keeps nothing: " + h.lost() + " are lost when the hub stops. Set REDIS_URL.")
@@ -401,7 +411,8 @@ func (h *hub) stats() api.Stats {
 			"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
 			"cut_slow": f.Slow, "gaps": f.Gaps, "resubscribed": f.Reconnects,
 		},
-		Caches: map[string]map[string]float64{"menus": h.menus.counters()},
+		Caches:   map[string]map[string]float64{"menus": h.menus.counters()},
+		TempData: tempStats(h.temp),
 	}
 	if h.bridge != nil {
 		b := h.bridge.Stats()

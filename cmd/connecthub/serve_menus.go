@@ -22,7 +22,7 @@ import (
 // menuSettings are the settings of the menus.
 type menuSettings struct {
 	KeyPrefix       string        `setting:"KEY_PREFIX" default:"hub" help:"What the keys of the hub's own data in Redis begin with."`
-	DjangoCompat    bool          `setting:"DJANGO_COMPAT" default:"false" negatable:"" help:"Share the menus in Redis with the Django bot: its keys and its format."`
+	DjangoCompat    bool          `setting:"DJANGO_COMPAT" default:"false" negatable:"" help:"Share menus and temporary data in Redis with the Django bot: its keys and its format."`
 	DjangoKeyPrefix string        `setting:"DJANGO_KEY_PREFIX" default:"connectbot:1" help:"What the bot's keys begin with: its KEY_PREFIX, a colon and the version."`
 	MenuDefinitions string        `setting:"MENU_DEFINITIONS" placeholder:"FILE" help:"What menus there are, in YAML; it is read again when it changes and on SIGHUP. Unset: those of the bot."`
 	MenuTTL         time.Duration `name:"menu-ttl" setting:"MENU_TTL" default:"30m" help:"How long a menu is kept."`

@@ -129,8 +129,8 @@ func TestMenusAndEventsEachHaveTheirRedis(t *testing.T) {
 	t.Parallel()
 	env := onSharedRedis(t)
 	hub := serve(t, env.with("EVENTS_REDIS_URL", env["REDIS_URL"], "REDIS_URL", ""))
-	hub.stderr.has(t, "no REDIS_URL is set: menus are kept in memory only and are lost when the hub stops")
-	hub.stdout.has(t, "and keeps nothing: set REDIS_URL to keep menus.")
+	hub.stderr.has(t, "no REDIS_URL is set: menus and temporary data are kept in memory only and are lost when the hub stops")
+	hub.stdout.has(t, "and keeps nothing: set REDIS_URL to keep menus and temporary data.")
 	call(t, hub.client(), "check").want(t, 0, "persistence: The embedded Redis keeps nothing: menus are lost when the hub stops.")
 	call(t, hub.client(), "menu", "get", "5").want(t, 0, "X-Cache: MISS")
 	prefix := env["KEY_PREFIX"]

@@ -13,7 +13,7 @@ import (
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 )
 
-// newPython makes a virtual environment with redis-py and returns its interpreter.
+// newPython makes a virtual environment with what the tests need and returns its interpreter.
 func newPython(tb testing.TB) string {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -23,8 +23,8 @@ func newPython(tb testing.TB) string {
 	return python
 }
 
-// TestPythonServices reads and publishes with redis-py, as the services and the bot do that know nothing of the hub.
-func TestPythonServices(t *testing.T) {
+// TestPython runs the services and the bot, which know nothing of the hub, in one virtual environment.
+func TestPython(t *testing.T) {
 	t.Parallel()
 	python := newPython(t)
 	t.Run("subscribe", func(t *testing.T) {
@@ -35,8 +35,17 @@ func TestPythonServices(t *testing.T) {
 		t.Parallel()
 		pythonPublishes(t, python)
 	})
+	t.Run("Django", func(t *testing.T) {
+		t.Parallel()
+		djangoShares(t, python)
+	})
+	t.Run("Django was there before", func(t *testing.T) {
+		t.Parallel()
+		djangoWasThere(t, python)
+	})
 }
 
+// pythonSubscribes reads with redis-py.
 func pythonSubscribes(tb testing.TB, python string) {
 	tb.Helper()
 	rds := redistest.Start(tb) // Of its own: the channels have the names that services know.
@@ -95,6 +104,7 @@ func pythonSubscribes(tb testing.TB, python string) {
 	}
 }
 
+// pythonPublishes publishes with redis-py.
 func pythonPublishes(tb testing.TB, python string) {
 	tb.Helper()
 	raw, err := os.ReadFile("../../events/testdata/bot-events.json")

@@ -228,16 +228,19 @@ func (c contract) curl(op operation) string {
 			query += "&" + name + "=" + value.Value
 		}
 	}
-	body := c.get(op.Node, "requestBody", "content", "application/json")
-	if body != nil {
-		first := c.pairs(body, "examples")[0].Value
-		args += " \\\n  -H 'Content-Type: application/json' \\\n  -d " + shellQuote(toJSON(c.get(first, "value"), ""))
+	bodies := c.pairs(op.Node, "requestBody", "content")
+	if len(bodies) > 0 {
+		first := c.pairs(bodies[0].Value, "examples")[0].Value
+		args += " \\\n  -H 'Content-Type: " + bodies[0].Key + "' \\\n  -d " + shellQuote(toJSON(c.get(first, "value"), ""))
 	}
 	command := "curl -sS"
 	if c.get(op.Node, "responses", "200", "content", "text/event-stream") != nil {
 		command = "curl -sSN"
 	}
-	if op.Method != "GET" && (op.Method != "POST" || body == nil) { // curl sends a body with POST by itself.
+	switch {
+	case op.Method == "HEAD":
+		command += " -I"
+	case op.Method != "GET" && (op.Method != "POST" || len(bodies) == 0): // curl sends a body with POST by itself.
 		command += " -X " + op.Method
 	}
 	if query != "" {
