@@ -89,6 +89,15 @@ func TestBotsKeys(t *testing.T) {
 		t.Errorf("%d forms were cleared, %v", n, err)
 	}
 	b.set(t, "temp:user_123:form_data_step1", `{"n": 4}`, time.Hour)
+	b.set(t, "temp:user_125:k", `{"n": 4}`, time.Hour)
+	b.set(t, "temp:user_125:form_data_step1", `{"n": 4}`, time.Hour)
+	if n, err := s.Clear(t.Context(), tempdata.UserNamespace(125)); err != nil || n != 1 {
+		t.Errorf("%d values were cleared, %v", n, err)
+	}
+	wantForm(t, s, tempdata.FormKey{UserID: 125, Form: tempdata.BotForm}, `step1={"n":4} `)
+	if n, err := s.ClearForms(t.Context(), 125); err != nil || n != 1 {
+		t.Errorf("%d forms were cleared, %v", n, err)
+	}
 	if n, err := s.ClearUser(t.Context(), 123); err != nil || n != 21 {
 		t.Errorf("%d were cleared, %v", n, err)
 	}
@@ -131,12 +140,41 @@ func TestMemoryHearsOfTheBot(t *testing.T) {
 	}
 }
 
+// TestUnreadableStep has the bot keep an object in one step: the others go on, and nothing is lost.
+func TestUnreadableStep(t *testing.T) {
+	t.Parallel()
+	server, prefix := redistest.Shared(t), redistest.Prefix(t)
+	b := &bot{server, prefix}
+	s := open(t, server, prefix, func(c *tempdata.Config) { c.Django = true })
+	form := tempdata.FormKey{UserID: 123, Form: tempdata.BotForm}
+	b.set(t, "temp:user_123:form_data_good", `{"n": 1}`, time.Hour)
+	if err := server.Client().Set(t.Context(), prefix+":1:temp:user_123:form_data_bad", unsafePickle, time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, second(s.Form(t.Context(), form)), tempdata.ErrUnreadable)
+	wantError(t, second(s.Step(t.Context(), form, "bad")), tempdata.ErrUnreadable)
+	if step, err := s.Step(t.Context(), form, "good"); err != nil || string(step.Data) != `{"n":1}` {
+		t.Errorf("the readable step is %s, %v", step.Data, err)
+	}
+	putStep(t, s, form, "more", "1")
+	wantError(t, second(s.Submit(t.Context(), tempdata.Submit{FormKey: form})), tempdata.ErrUnreadable)
+	if page, err := s.Forms(t.Context(), 123, "", 10); err != nil || len(page.Items) != 1 {
+		t.Errorf("the forms are %v, %v", page, err)
+	}
+	putStep(t, s, form, "bad", "2")
+	if sub, err := s.Submit(t.Context(), tempdata.Submit{FormKey: form}); err != nil || len(sub.Steps) != 3 {
+		t.Errorf("written over, it is submitted as %q, %v", steps(sub.Form), err)
+	}
+}
+
+// unsafePickle would run a command.
+const unsafePickle = "\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x04true\x85R."
+
 func TestUnsafePickle(t *testing.T) {
 	t.Parallel()
 	server, prefix := redistest.Shared(t), redistest.Prefix(t)
 	s := open(t, server, prefix, func(c *tempdata.Config) { c.Django = true })
-	evil := "\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x04true\x85R."
-	if err := server.Client().Set(t.Context(), prefix+":1:emp:9", evil, time.Hour).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), prefix+":1:emp:9", unsafePickle, time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
 	key := tempdata.Key{Namespace: "employees", Name: "9"}

@@ -256,7 +256,10 @@ func (o *changeForm) receive(sh *shelf) error {
 	switch {
 	case len(r.steps) > 0:
 		if m.steps, err = o.store.decodeSteps(o.key, r.steps); err != nil {
-			return err
+			if m.steps, err = o.readable(r.steps, err); err != nil {
+				return err
+			}
+			m.whole = false
 		}
 	case o.known != nil && o.known.tag == r.before:
 		m.steps = applied(o.known.steps, o.changes)
@@ -271,6 +274,19 @@ func (o *changeForm) receive(sh *shelf) error {
 		sh.forget(space, o.key.Form)
 	}
 	return nil
+}
+
+// readable returns the steps that the operation needs of those of which one cannot be read, for which err tells why.
+func (o *changeForm) readable(pairs []string, err error) ([]formStep, error) {
+	if o.whole {
+		return nil, err
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i] == o.only {
+			return o.store.decodeSteps(o.key, pairs[i:i+2])
+		}
+	}
+	return nil, nil
 }
 
 // applied returns the steps after changes, in a slice of its own.

@@ -325,14 +325,14 @@ func (s *Store) Forms(ctx context.Context, userID int64, cursor string, limit in
 	if err != nil || !s.cfg.Django || cursor != "" {
 		return page, err
 	}
-	bots, err := s.Form(ctx, FormKey{userID, BotForm})
-	switch {
+	bots := &changeForm{key: FormKey{userID, BotForm}} // Whose steps need not be readable.
+	switch _, err := s.changeForm(ctx, bots); {
 	case errors.Is(err, ErrNotFound):
 		return page, nil
 	case err != nil:
 		return Page{}, err
 	}
-	page.Items = append([]Listed{{BotForm, bots.ExpiresIn}}, page.Items...)
+	page.Items = append([]Listed{{BotForm, bots.form.form().ExpiresIn}}, page.Items...)
 	return page, nil
 }
 
@@ -341,7 +341,7 @@ func (s *Store) ClearForms(ctx context.Context, userID int64) (int, error) {
 	if userID <= 0 {
 		return 0, invalid("user_id", wantUserID)
 	}
-	n, err := s.clear(ctx, formSpace(userID))
+	n, err := s.clear(ctx, formSpace(userID), "")
 	if err != nil || !s.cfg.Django {
 		return n, err
 	}
@@ -393,6 +393,10 @@ func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
 	}
 	op := &submitForm{key: submit.FormKey, condition: submit.Condition.code(), largest: largest, args: []any{"m", id.String(), key, done, resumeAfter.Microseconds()}}
 	if err := s.submit(ctx, op); err != nil {
+		if errors.Is(err, ErrUnreadable) && !op.again { // Nobody got it: it is put back as it was.
+			back := &submitForm{key: submit.FormKey, args: []any{"r", op.id, ""}}
+			err = errors.Join(err, s.submit(ctx, back))
+		}
 		return Submission{}, err
 	}
 	out := Submission{ID: op.id, Form: op.form.form(), Duplicate: op.again}

@@ -49,8 +49,9 @@ func (s *Store) around(space string) (before, after string) {
 type clearSpace struct {
 	store   *Store
 	space   string
-	deleted int // how many there were
-	named   int // how many the list named; 0: it names no more
+	keep    string // what names begin with that are left alone, if not ""
+	deleted int    // how many there were
+	named   int    // how many the list named; 0: it names no more
 
 	reply *redis.Cmd
 }
@@ -62,7 +63,7 @@ func (o *clearSpace) size() int { return 128 }
 
 func (o *clearSpace) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	before, after := o.store.around(o.space)
-	o.reply = pipe.EvalSha(ctx, clearScript.Hash(), o.store.indexKeys(o.space), o.space, clearPage, before, after)
+	o.reply = pipe.EvalSha(ctx, clearScript.Hash(), o.store.indexKeys(o.space), o.space, clearPage, before, after, o.keep)
 }
 
 func (o *clearSpace) receive(sh *shelf) error {

@@ -341,10 +341,19 @@ func (s *Store) Clear(ctx context.Context, namespace string) (int, error) {
 	if err := wrong.err(); err != nil {
 		return 0, err
 	}
-	return s.clear(ctx, namespace)
+	return s.clear(ctx, namespace, stepsIn(namespace))
 }
 
-func (s *Store) clear(ctx context.Context, space string) (int, error) {
+// stepsIn returns what the names begin with that are no keys of callers in a namespace, but steps of the bot's form.
+func stepsIn(namespace string) string {
+	if isUserNamespace(namespace) {
+		return stepPrefix
+	}
+	return ""
+}
+
+// clear deletes what a list names, but for names that begin with keep, if it is not "".
+func (s *Store) clear(ctx context.Context, space, keep string) (int, error) {
 	if err := s.synced(ctx, space); err != nil {
 		return 0, err
 	}
@@ -354,7 +363,7 @@ func (s *Store) clear(ctx context.Context, space string) (int, error) {
 	}
 	deleted := 0
 	for left > 0 {
-		op := &clearSpace{store: s, space: space}
+		op := &clearSpace{store: s, space: space, keep: keep}
 		if _, err := s.do(ctx, laneName(space), op, &s.count.deletes); err != nil {
 			return deleted, err
 		}
@@ -372,7 +381,7 @@ func (s *Store) ClearUser(ctx context.Context, userID int64) (int, error) {
 	if userID <= 0 {
 		return 0, invalid("user_id", wantUserID)
 	}
-	values, err := s.clear(ctx, UserNamespace(userID))
+	values, err := s.clear(ctx, UserNamespace(userID), stepPrefix)
 	if err != nil {
 		return values, err
 	}
@@ -389,7 +398,7 @@ func (s *Store) ClearAll(ctx context.Context) (int, error) {
 	}
 	deleted := 0
 	for _, space := range spaces {
-		n, err := s.clear(ctx, space)
+		n, err := s.clear(ctx, space, "")
 		if deleted += n; err != nil {
 			return deleted, err
 		}
