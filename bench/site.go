@@ -224,7 +224,7 @@ func serveRole(ctx context.Context, role, redisURL string) error {
 		}
 		return same(c, body)
 	})
-	serveBareTemp(e, rdb)
+	serveBareTemp(e, rdb) //nolint:contextcheck // A request has its own.
 	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

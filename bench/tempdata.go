@@ -309,7 +309,7 @@ func listTasks(p *place) []*task {
 // temporary compares temporary data of the hub with what a handler of one command does, with few and with many keys.
 func temporary(ctx context.Context, s *site, o *options) error {
 	brief := *o // There is much to compare.
-	brief.length = o.length / 8
+	brief.length = o.length / 10
 	many, err := s.another(ctx)
 	if err != nil {
 		return err

@@ -7,5 +7,5 @@ if length > most then
   length = most
 end
 redis.call('PEXPIRE', KEYS[3], ARGV[4])
-note(KEYS[1], KEYS[2], ARGV[1], { ARGV[4], ARGV[2] })
+note(KEYS[1], KEYS[2], ARGV[1], ARGV[4], ARGV[2])
 return length

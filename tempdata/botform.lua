@@ -44,7 +44,7 @@ end
 
 local function set(step, value)
   redis.call('SET', lead .. step, value, 'PX', ttl)
-  note(KEYS[1], KEYS[2], space, { ttl, listed .. step })
+  note(KEYS[1], KEYS[2], space, ttl, listed .. step)
 end
 
 local function delete(step)

@@ -2,6 +2,8 @@ package tempdata
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +18,10 @@ import (
 
 // newTag returns an entity tag that nothing else has.
 func newTag() string {
-	return fmt.Sprintf("%016x%04x", rand.Uint64(), rand.Uint64()&0xffff) //nolint:gosec // G404: it only has to be unlike others.
+	var random [tagSize/2 + 6]byte
+	binary.BigEndian.PutUint64(random[:], rand.Uint64())  //nolint:gosec // G404: it only has to be unlike others.
+	binary.BigEndian.PutUint64(random[8:], rand.Uint64()) //nolint:gosec // G404: as above.
+	return hex.EncodeToString(random[:tagSize/2])
 }
 
 // stamp writes a time so that later ones are greater as texts: 16 digits of microseconds.
@@ -48,14 +53,11 @@ func (s *Store) botsForm(key FormKey) bool { return s.cfg.Django && key.Form == 
 func stepKey(key FormKey, step string) Key { return Key{UserNamespace(key.UserID), stepPrefix + step} }
 
 func (s *Store) encodeStep(key FormKey, step string, data []byte, at time.Time) (formStep, error) {
-	raw := append([]byte(stamp(at)+" "), data...)
-	if s.botsForm(key) {
-		var err error
-		if raw, err = s.layout.encode(stepKey(key, step), data, at); err != nil {
-			return formStep{}, err
-		}
+	if !s.botsForm(key) {
+		return formStep{step, stamp(at) + " " + string(data), data, at}, nil
 	}
-	return formStep{step, string(raw), data, at}, nil
+	raw, err := s.layout.encode(stepKey(key, step), data, at)
+	return formStep{step, string(raw), data, at}, err
 }
 
 func (s *Store) decodeStep(key FormKey, step, raw string) (formStep, error) {
@@ -89,11 +91,13 @@ func (s *Store) decodeSteps(key FormKey, pairs []string) (steps []formStep, err 
 // formKeys returns the keys for the scripts, and the space whose list the form is in.
 func (s *Store) formKeys(key FormKey) (keys []string, space string) {
 	user := strconv.FormatInt(key.UserID, 10)
-	form, space := s.cfg.Prefix+":form:"+user+"/"+key.Form, formSpace(key.UserID)
+	submitted := s.cfg.Prefix + ":submitted:" + user + "/" + key.Form
 	if s.botsForm(key) {
-		form, space = s.layout.redisKey(stepKey(key, "")), UserNamespace(key.UserID)
+		space = UserNamespace(key.UserID)
+		return []string{s.indexKey(space), s.listsKey(), s.layout.redisKey(stepKey(key, "")), submitted}, space
 	}
-	return append(s.indexKeys(space), form, s.cfg.Prefix+":submitted:"+user+"/"+key.Form), space
+	space = formsOf + user
+	return []string{s.indexKey(space), s.listsKey(), s.cfg.Prefix + ":form:" + user + "/" + key.Form, submitted}, space
 }
 
 // formMemory is what is known of a form.

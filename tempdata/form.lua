@@ -63,7 +63,7 @@ elseif what == 'f' or what == 'r' then
       redis.call('HDEL', submitted, 'key', 'done')
       redis.call('RENAME', submitted, form)
       redis.call('PEXPIRE', form, ttl)
-      note(KEYS[1], KEYS[2], space, { ttl, name })
+      note(KEYS[1], KEYS[2], space, ttl, name)
     end
   end
   return { 'ok', before, before }
@@ -90,22 +90,19 @@ elseif not what then
 end
 
 -- First what will be, then whether it may be, and then it is done.
-local steps = 0
-for _ in string.gmatch(order, '%S+') do
-  steps = steps + 1
-end
-order = ' ' .. order .. ' '
+local all = ' ' .. order .. ' '
+local added = false
 local set, deleted = {}, {}
 for i = 10, #ARGV, 3 do
   local step, value = ARGV[i + 1], ARGV[i + 2]
-  local from, to = string.find(order, ' ' .. step .. ' ', 1, true)
+  local from, to = string.find(all, ' ' .. step .. ' ', 1, true)
   if from then
     bytes = bytes - redis.call('HSTRLEN', form, '.' .. step) + overhead
   end
   if ARGV[i] == 's' then
     if not from then
-      order = order .. step .. ' '
-      steps = steps + 1
+      all = all .. step .. ' '
+      added = true
     end
     bytes = bytes + #value - overhead
     set[#set + 1] = '.' .. step
@@ -113,23 +110,29 @@ for i = 10, #ARGV, 3 do
   elseif not from then
     return { before == '' and 'noform' or 'nostep', before }
   else
-    order = string.sub(order, 1, from) .. string.sub(order, to + 1)
-    steps = steps - 1
+    all = string.sub(all, 1, from) .. string.sub(all, to + 1)
     deleted[#deleted + 1] = '.' .. step
   end
 end
-if steps > tonumber(ARGV[8]) then
-  return { 'steps', before }
-elseif bytes > tonumber(ARGV[9]) then
-  return { 'bytes', before }
+if added then
+  local _, steps = string.gsub(all, '%S+', '')
+  if steps > tonumber(ARGV[8]) then
+    return { 'steps', before }
+  end
 end
-order = string.match(order, '^%s*(.-)%s*$')
-redis.call('HSET', form, 'e', after, 'u', now, 'o', order, 'b', string.format('%d', bytes), unpack(set))
+if bytes > tonumber(ARGV[9]) then
+  return { 'bytes', before }
+elseif added or #deleted > 0 then
+  order = string.match(all, '^%s*(.-)%s*$')
+  set[#set + 1] = 'o'
+  set[#set + 1] = order
+end
+redis.call('HSET', form, 'e', after, 'u', now, 'b', bytes, unpack(set))
 if #deleted > 0 then
   redis.call('HDEL', form, unpack(deleted))
 end
 redis.call('PEXPIRE', form, ttl)
-note(KEYS[1], KEYS[2], space, { ttl, name })
+note(KEYS[1], KEYS[2], space, ttl, name)
 if known == '?' or known == before then
   return { 'ok', before, after, now, ttl, '' }
 end

@@ -104,7 +104,7 @@ func (o *appendMessages) send(ctx context.Context, pipe redis.Pipeliner, _ *shel
 	for _, m := range o.messages {
 		args = append(args, m)
 	}
-	o.reply = pipe.EvalSha(ctx, appendScript.Hash(), append(o.store.indexKeys(historySpc), o.store.historyKey(o.conversation)), args...)
+	o.reply = pipe.EvalSha(ctx, appendScript.Hash(), []string{o.store.indexKey(historySpc), o.store.listsKey(), o.store.historyKey(o.conversation)}, args...)
 }
 
 func (o *appendMessages) receive(sh *shelf) error {
@@ -223,7 +223,7 @@ func (o *deleteHistory) size() int { return 64 }
 func (o *deleteHistory) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
 
 func (o *deleteHistory) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
-	keys := append(o.store.indexKeys(historySpc), o.store.historyKey(o.conversation))
+	keys := []string{o.store.indexKey(historySpc), o.store.listsKey(), o.store.historyKey(o.conversation)}
 	o.reply = pipe.EvalSha(ctx, deleteHistoryScript.Hash(), keys, o.conversation)
 }
 
@@ -278,7 +278,7 @@ func (o *restoreHistory) send(ctx context.Context, pipe redis.Pipeliner, _ *shel
 	for _, message := range m.messages {
 		args = append(args, message)
 	}
-	keys := append(m.store.indexKeys(historySpc), m.store.historyKey(m.conversation))
+	keys := []string{m.store.indexKey(historySpc), m.store.listsKey(), m.store.historyKey(m.conversation)}
 	o.reply = pipe.EvalSha(ctx, restoreHistoryScript.Hash(), keys, args...)
 }
 

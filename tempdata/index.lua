@@ -1,22 +1,24 @@
--- Lists names by when they expire. Members are ttl, name, ttl, name, …; ttl in milliseconds. The list itself is kept
--- longer than any of its members. What is new in it takes some of what has expired out of it, so that it does not grow.
-local function note(index, lists, namespace, members)
-  local month = 31 * 24 * 3600 * 1000
+-- The time, in milliseconds.
+local function clock()
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Lists a name by when it expires, in ttl milliseconds from now. The list itself is kept longer than any of its members.
+-- What is new in it takes some of what has expired out of it, so that it does not grow.
+local function note(index, lists, namespace, ttl, name, now)
+  local month = 31 * 24 * 3600 * 1000
+  now = now or clock()
+  local added = redis.call('ZADD', index, now + ttl, name)
   local left = redis.call('PTTL', index)
-  local added = 0
-  for i = 1, #members, 2 do
-    added = added + redis.call('ZADD', index, string.format('%.0f', now + members[i]), members[i + 1])
-  end
   if left < month then
-    redis.call('PEXPIRE', index, string.format('%.0f', 2 * month))
+    redis.call('PEXPIRE', index, 2 * month)
     if left < 0 then
       redis.call('SADD', lists, namespace)
     end
   end
   if added > 0 then
-    local expired = redis.call('ZRANGEBYSCORE', index, '-inf', string.format('%.0f', now), 'LIMIT', 0, 2 * added)
+    local expired = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 2)
     for i = 1, #expired do
       redis.call('ZREM', index, expired[i])
     end

@@ -220,8 +220,22 @@ func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	pipe := l.rdb.Pipeline()
+	var puts *putTogether // what follows in todo may join it
 	for _, c := range todo {
-		c.op.send(ctx, pipe, l.shelf)
+		put, ok := c.op.(*putValues)
+		next := puts
+		if next = nil; ok {
+			next = put.join(puts)
+		}
+		if puts != nil && next != puts {
+			puts.send(ctx, pipe)
+		}
+		if puts = next; !ok {
+			c.op.send(ctx, pipe, l.shelf)
+		}
+	}
+	if puts != nil {
+		puts.send(ctx, pipe)
 	}
 	if pipe.Len() > 0 {
 		_, _ = pipe.Exec(ctx) // Every command carries its own error.

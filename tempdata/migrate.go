@@ -429,7 +429,7 @@ func (r *migrationRun) send(ctx context.Context, batch *migrationBatch, it *migr
 	ttl, at, slack := it.times(c.at)
 	if it.step != "" {
 		space := formSpace(it.userID)
-		keys := append(r.indexKeys(space), r.Prefix+":form:"+user+"/"+BotForm, r.Prefix+":submitted:"+user+"/"+BotForm)
+		keys := []string{r.indexKey(space), r.listsKey(), r.Prefix + ":form:" + user + "/" + BotForm, r.Prefix + ":submitted:" + user + "/" + BotForm}
 		batch.add(ctx, it, len(c.data), migrateFormScript, keys, do, slack.Microseconds(), space, it.step,
 			stamp(at)+" "+string(c.data), ttl.Milliseconds(), BotForm, newTag(), MaxSteps, MaxValueSize)
 		return nil
@@ -438,15 +438,15 @@ func (r *migrationRun) send(ctx context.Context, batch *migrationBatch, it *migr
 	if err != nil {
 		return err
 	}
-	keys := append(r.indexKeys(it.key.Namespace), r.to.redisKey(it.key))
+	keys := []string{r.indexKey(it.key.Namespace), r.listsKey(), r.to.redisKey(it.key)}
 	batch.add(ctx, it, len(value), migrateScript, keys, do, slack.Microseconds(), it.key.Namespace, value,
 		ttl.Milliseconds(), it.key.Name)
 	return nil
 }
 
-func (r *migrationRun) indexKeys(space string) []string {
-	return append(make([]string, 0, 4), r.Prefix+":index:"+space, r.Prefix+":indexes")
-}
+func (r *migrationRun) indexKey(space string) string { return r.Prefix + ":index:" + space }
+
+func (r *migrationRun) listsKey() string { return r.Prefix + ":indexes" }
 
 // times returns how long something is kept, when it was written, and by how much what there is must be older to be written
 // over. What says nothing of it, or a time to come, is judged by the time to live; if that says nothing either, it is written

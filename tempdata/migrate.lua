@@ -11,6 +11,6 @@ if current ~= '' then
 end
 if ARGV[1] == '1' then
   redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
-  note(KEYS[1], KEYS[2], ARGV[3], { ARGV[5], ARGV[6] })
+  note(KEYS[1], KEYS[2], ARGV[3], ARGV[5], ARGV[6])
 end
 return 1

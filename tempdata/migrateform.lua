@@ -64,5 +64,5 @@ redis.call('HSET', form, 'e', (copied and 'm' or '') .. ARGV[8], 'u', changed, '
   'b', string.format('%d', bytes), '.' .. step, value)
 ttl = math.max(ttl, redis.call('PTTL', form))
 redis.call('PEXPIRE', form, string.format('%d', ttl))
-note(KEYS[1], KEYS[2], ARGV[3], { ttl, ARGV[7] })
+note(KEYS[1], KEYS[2], ARGV[3], ttl, ARGV[7])
 return 1

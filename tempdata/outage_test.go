@@ -280,7 +280,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Fatalf("put %d: %v", i, err)
 		}
 	}
-	if n := s.Stats(); !full || kept < 20 || n.Bytes > 64<<10 || n.Full == 0 {
+	if n := s.Stats(); !full || kept < 20 || n.Bytes > 256<<10 || n.Full == 0 {
 		t.Errorf("%d of 200 were kept: %+v", kept, n)
 	}
 	s.mend(t)

@@ -10,6 +10,6 @@ elseif ARGV[3] == '' then
   redis.call('ZREM', KEYS[1], ARGV[5])
 else
   redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
-  note(KEYS[1], KEYS[2], ARGV[1], { ARGV[4], ARGV[5] })
+  note(KEYS[1], KEYS[2], ARGV[1], ARGV[4], ARGV[5])
 end
 return ''

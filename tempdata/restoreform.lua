@@ -57,5 +57,5 @@ end
 alike = alike and steps == expected
 redis.call('HSET', form, 'e', alike and ARGV[3] or ARGV[8], 'u', ARGV[4], 'o', order, 'b', string.format('%d', bytes))
 redis.call('PEXPIRE', form, ARGV[5])
-note(KEYS[1], KEYS[2], ARGV[1], { ARGV[5], ARGV[2] })
+note(KEYS[1], KEYS[2], ARGV[1], ARGV[5], ARGV[2])
 return alike and 1 or 0

@@ -37,5 +37,5 @@ if length == 0 then
 end
 redis.call('LTRIM', key, -tonumber(ARGV[3]), -1)
 redis.call('PEXPIRE', key, ARGV[4])
-note(KEYS[1], KEYS[2], ARGV[1], { ARGV[4], ARGV[2] })
+note(KEYS[1], KEYS[2], ARGV[1], ARGV[4], ARGV[2])
 return length

@@ -9,7 +9,7 @@ for i = 2, #KEYS, 2 do
     if ttl == -1 then
       ttl = ARGV[1]
     end
-    note(KEYS[i], KEYS[1], ARGV[i], { ttl, ARGV[i + 1] })
+    note(KEYS[i], KEYS[1], ARGV[i], ttl, ARGV[i + 1])
   end
 end
 return 0

@@ -22,7 +22,7 @@ func (s *Store) seen(ctx context.Context, names []string) error {
 		if !ok {
 			continue
 		}
-		keys = append(keys, s.indexKeys(key.Namespace)[0], name)
+		keys = append(keys, s.indexKey(key.Namespace), name)
 		args = append(args, key.Namespace, key.Name)
 		bySpace[key.Namespace] = append(bySpace[key.Namespace], key)
 	}

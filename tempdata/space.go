@@ -26,12 +26,10 @@ func laneName(space string) string {
 	return space
 }
 
-// indexKeys returns the keys of a list and of the list of lists.
-func (s *Store) indexKeys(space string) []string {
-	return append(make([]string, 0, 3), s.cfg.Prefix+":index:"+space, s.listsKey())
-}
+// indexKey returns the key of a list, and listsKey that of the list of lists.
+func (s *Store) indexKey(space string) string { return s.cfg.Prefix + ":index:" + space }
 
-func (s *Store) listsKey() string { return s.cfg.Prefix + ":indexes" }
+func (s *Store) listsKey() string { return s.lists }
 
 // around returns what the keys of what a list names have before and after the name.
 func (s *Store) around(space string) (before, after string) {
@@ -63,7 +61,7 @@ func (o *clearSpace) size() int { return 128 }
 
 func (o *clearSpace) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	before, after := o.store.around(o.space)
-	o.reply = pipe.EvalSha(ctx, clearScript.Hash(), o.store.indexKeys(o.space), o.space, clearPage, before, after, o.keep)
+	o.reply = pipe.EvalSha(ctx, clearScript.Hash(), []string{o.store.indexKey(o.space), o.store.listsKey()}, o.space, clearPage, before, after, o.keep)
 }
 
 func (o *clearSpace) receive(sh *shelf) error {

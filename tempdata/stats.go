@@ -69,7 +69,7 @@ func (s *Store) Counts(ctx context.Context) ([]Count, error) {
 		pipe := s.cfg.Redis.Pipeline()
 		counts := make([]*redis.IntCmd, len(some))
 		for i, space := range some {
-			counts[i] = pipe.ZCount(ctx, s.indexKeys(space)[0], strconv.FormatInt(now.UnixMilli(), 10), "+inf")
+			counts[i] = pipe.ZCount(ctx, s.indexKey(space), strconv.FormatInt(now.UnixMilli(), 10), "+inf")
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			return nil, s.unavailable("counting", err)

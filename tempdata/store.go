@@ -78,6 +78,7 @@ var errReply = errors.New("tempdata: a script returned what it should not")
 type Store struct {
 	cfg    Config
 	layout layout
+	lists  string // the key of the list of lists
 	lanes  []*lane
 	seed   maphash.Seed
 	outage *outage
@@ -99,7 +100,7 @@ type counters struct {
 }
 
 // lanes is how many lanes there are: enough to keep one connection each busy while replies are read.
-const lanes = 4
+const lanes = 2
 
 // New makes a Store. It does no I/O.
 func New(cfg Config) (*Store, error) {
@@ -107,7 +108,7 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, seed: maphash.MakeSeed()}
+	s := &Store{cfg: cfg, seed: maphash.MakeSeed(), lists: cfg.Prefix + ":indexes"}
 	var err error
 	if s.layout, err = newLayout(cfg); err != nil {
 		return nil, err

@@ -12,6 +12,6 @@ elseif ARGV[3] == '0' then
   redis.call('ZREM', KEYS[1], ARGV[4])
 else
   redis.call('PEXPIRE', KEYS[3], ARGV[3])
-  note(KEYS[1], KEYS[2], ARGV[1], { ARGV[3], ARGV[4] })
+  note(KEYS[1], KEYS[2], ARGV[1], ARGV[3], ARGV[4])
 end
 return { 1, tag }

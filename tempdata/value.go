@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // G505: scripts in Redis can compute no other hash, and nothing secret depends on it.
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -213,13 +214,60 @@ func anyWaits(sh *shelf, keys []Key) bool {
 type putValues struct {
 	store     *Store
 	keys      []Key
-	raws      [][]byte
+	raws      []string
 	ttls      []time.Duration
 	condition string
 	at        time.Time
 	created   []bool
 
+	sent *putTogether
+	from int // where in what was sent
+}
+
+// putTogether is puts that are one command, which takes Redis half as long as one each.
+type putTogether struct {
+	keys  []string
+	args  []any
+	count int
 	reply *redis.Cmd
+
+	created []int64
+	err     error
+}
+
+// join adds the values of a put to those before, if there are any and neither has a condition; else it begins anew.
+func (o *putValues) join(before *putTogether) (t *putTogether) {
+	if t = before; t == nil || o.condition != "" || t.args[0] != "" {
+		t = &putTogether{keys: append(make([]string, 0, 16), o.store.listsKey()), args: append(make([]any, 0, 32), o.condition)}
+	}
+	o.sent, o.from = t, t.count
+	index := o.store.indexKey(o.keys[0].Namespace)
+	for i, key := range o.keys {
+		t.keys = append(t.keys, index, o.store.layout.redisKey(key))
+		t.args = append(t.args, key.Namespace, o.raws[i], o.ttls[i].Milliseconds(), key.Name)
+	}
+	t.count += len(o.keys)
+	return t
+}
+
+func (t *putTogether) send(ctx context.Context, pipe redis.Pipeliner) {
+	t.reply = pipe.EvalSha(ctx, putScript.Hash(), t.keys, t.args...)
+}
+
+// receive reads the reply, once.
+func (t *putTogether) receive() ([]int64, error) {
+	if t.created != nil || t.err != nil {
+		return t.created, t.err
+	}
+	if t.err = replyError(t.reply.Err()); t.err != nil {
+		return nil, t.err
+	}
+	if tag, ok := t.reply.Val().(string); ok {
+		t.err = &PreconditionError{quoted(tag)}
+	} else if t.created, t.err = t.reply.Int64Slice(); t.err != nil || len(t.created) != t.count {
+		t.created, t.err = nil, errReply
+	}
+	return t.created, t.err
 }
 
 func (o *putValues) size() (n int) {
@@ -230,32 +278,23 @@ func (o *putValues) size() (n int) {
 }
 
 func (o *putValues) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
-	keys := append(make([]string, 0, len(o.keys)+2), o.store.indexKeys(o.keys[0].Namespace)...)
-	args := append(make([]any, 0, 3*len(o.keys)+2), o.keys[0].Namespace, o.condition)
-	for i, key := range o.keys {
-		keys = append(keys, o.store.layout.redisKey(key))
-		args = append(args, o.raws[i], o.ttls[i].Milliseconds(), key.Name)
-	}
-	o.reply = pipe.EvalSha(ctx, putScript.Hash(), keys, args...)
+	o.join(nil).send(ctx, pipe)
 }
 
 func (o *putValues) receive(sh *shelf) error {
-	if err := replyError(o.reply.Err()); err != nil {
+	created, err := o.sent.receive()
+	if err != nil {
 		return err
-	}
-	if tag, ok := o.reply.Val().(string); ok {
-		return &PreconditionError{quoted(tag)}
-	}
-	created, err := o.reply.Int64Slice()
-	if err != nil || len(created) != len(o.keys) {
-		return errReply
 	}
 	o.created = make([]bool, len(o.keys))
 	for i, key := range o.keys {
-		o.created[i] = created[i] == 1
-		o.store.learn(sh, key, string(o.raws[i]), o.ttls[i])
+		if created[o.from+i] < 0 {
+			err = fmt.Errorf("%w: the list of its namespace is something else", ErrUnavailable)
+		}
+		o.created[i] = created[o.from+i] == 1
+		o.store.learn(sh, key, o.raws[i], o.ttls[i])
 	}
-	return nil
+	return err
 }
 
 func (o *putValues) local(sh *shelf) error {
@@ -278,7 +317,7 @@ func (o *putValues) local(sh *shelf) error {
 			}
 		}
 		o.created[i] = m == nil || m.raw == ""
-		if err := o.store.change(sh, key, string(o.raws[i]), o.at, o.ttls[i]); err != nil {
+		if err := o.store.change(sh, key, o.raws[i], o.at, o.ttls[i]); err != nil {
 			return err
 		}
 	}
@@ -301,7 +340,7 @@ type touchValue struct {
 func (o *touchValue) size() int { return 256 }
 
 func (o *touchValue) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
-	keys := append(o.store.indexKeys(o.key.Namespace), o.store.layout.redisKey(o.key))
+	keys := []string{o.store.indexKey(o.key.Namespace), o.store.listsKey(), o.store.layout.redisKey(o.key)}
 	o.reply = pipe.EvalSha(ctx, touchScript.Hash(), keys, o.key.Namespace, o.condition, o.ttl.Milliseconds(), o.key.Name)
 }
 
@@ -373,7 +412,7 @@ func (o *restoreValue) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf)
 	if ttl <= 0 {
 		raw = "" // It has expired, and so has what it replaced.
 	}
-	keys := append(m.store.indexKeys(m.key.Namespace), m.store.layout.redisKey(m.key))
+	keys := []string{m.store.indexKey(m.key.Namespace), m.store.listsKey(), m.store.layout.redisKey(m.key)}
 	o.reply = pipe.EvalSha(ctx, restoreScript.Hash(), keys, m.key.Namespace, m.base, raw, ttl, m.key.Name)
 }
 

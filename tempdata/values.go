@@ -81,18 +81,19 @@ func (s *Store) Put(ctx context.Context, put Put) (Written, error) {
 		return Written{}, err
 	}
 	now := time.Now()
-	raw, err := s.layout.encode(put.Key, data, now)
+	encoded, err := s.layout.encode(put.Key, data, now)
 	if err != nil {
 		return Written{}, err
 	}
+	raw := string(encoded)
 	op := &putValues{
-		store: s, keys: []Key{put.Key}, raws: [][]byte{raw}, ttls: []time.Duration{ttl}, condition: put.Condition.code(), at: now,
+		store: s, keys: []Key{put.Key}, raws: []string{raw}, ttls: []time.Duration{ttl}, condition: put.Condition.code(), at: now,
 	}
 	degraded, err := s.do(ctx, put.Namespace, op, &s.count.writes)
 	if err != nil {
 		return Written{}, err
 	}
-	return Written{ETag: quoted(tagOf(string(raw))), ExpiresIn: ttl, Created: op.created[0], Degraded: degraded}, nil
+	return Written{ETag: quoted(tagOf(raw)), ExpiresIn: ttl, Created: op.created[0], Degraded: degraded}, nil
 }
 
 // Get returns a value. It returns InvalidError, ErrReserved, ErrNotFound, ErrUnreadable or ErrUnavailable.
@@ -238,12 +239,13 @@ func (s *Store) PutMany(ctx context.Context, namespace string, items []Item) ([]
 		if err != nil {
 			return nil, fmt.Errorf("key %s: %w", item.Name, err)
 		}
-		raw, err := s.layout.encode(op.keys[i], data, op.at)
+		encoded, err := s.layout.encode(op.keys[i], data, op.at)
 		if err != nil {
 			return nil, err
 		}
+		raw := string(encoded)
 		op.raws = append(op.raws, raw)
-		written[i] = Written{ETag: quoted(tagOf(string(raw))), ExpiresIn: op.ttls[i]}
+		written[i] = Written{ETag: quoted(tagOf(raw)), ExpiresIn: op.ttls[i]}
 	}
 	degraded, err := s.do(ctx, namespace, op, &s.count.writes)
 	if err != nil {
@@ -280,7 +282,7 @@ func (s *Store) list(ctx context.Context, wrong *problems, space, cursor string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	members, next, err := expiryset.Page(ctx, s.cfg.Redis, s.indexKeys(space)[0], cursor, limit)
+	members, next, err := expiryset.Page(ctx, s.cfg.Redis, s.indexKey(space), cursor, limit)
 	switch {
 	case errors.Is(err, expiryset.ErrCursor):
 		return Page{}, invalid("cursor", wantCursor)
@@ -357,7 +359,7 @@ func (s *Store) clear(ctx context.Context, space, keep string) (int, error) {
 	if err := s.synced(ctx, space); err != nil {
 		return 0, err
 	}
-	left, err := s.cfg.Redis.ZCard(ctx, s.indexKeys(space)[0]).Result()
+	left, err := s.cfg.Redis.ZCard(ctx, s.indexKey(space)).Result()
 	if err != nil {
 		return 0, s.unavailable("clearing", err)
 	}
