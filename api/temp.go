@@ -61,7 +61,9 @@ func answerValue(c echo.Context, status int, a *subject, key string, w tempdata.
 func answerJSON(c echo.Context, status int, body []byte) error {
 	header := c.Response().Header()
 	header[echo.HeaderContentType] = headerJSON
-	header[echo.HeaderContentLength] = []string{strconv.Itoa(len(body))}
+	if len(body) > 1<<10 { // Of less, package http itself tells the length.
+		header[echo.HeaderContentLength] = []string{strconv.Itoa(len(body))}
+	}
 	c.Response().WriteHeader(status)
 	_, err := c.Response().Write(body)
 	return err

@@ -243,6 +243,8 @@ func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
 	for _, c := range todo {
 		c.err = c.op.receive(l.shelf)
 		switch {
+		case c.err == nil:
+			close(c.finished)
 		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):
 			unknown = append(unknown, c)
 		case errors.Is(c.err, errAway):

@@ -191,10 +191,20 @@ func (s *Store) laneOf(name string) *lane {
 // do does an operation in a lane, and counts what became of it.
 func (s *Store) do(ctx context.Context, name string, op operation, counter *atomic.Int64) (degraded bool, err error) {
 	degraded, err = s.laneOf(name).do(ctx, op)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.countFailure(err)
+		return degraded, err
+	}
+	counter.Add(1)
+	if degraded && err == nil {
+		s.count.degraded.Add(1)
+	}
+	return degraded, err
+}
+
+func (s *Store) countFailure(err error) {
 	var unmet *PreconditionError
 	switch {
-	case err == nil || errors.Is(err, ErrNotFound):
-		counter.Add(1)
 	case errors.As(err, &unmet):
 		s.count.refused.Add(1)
 	case errors.Is(err, ErrFull):
@@ -202,10 +212,6 @@ func (s *Store) do(ctx context.Context, name string, op operation, counter *atom
 	default:
 		s.count.failed.Add(1)
 	}
-	if degraded && err == nil {
-		s.count.degraded.Add(1)
-	}
-	return degraded, err
 }
 
 // outage is what all lanes know of whether Redis is away.

@@ -17,14 +17,18 @@ import (
 const tagSize = 20
 
 // tagOf is tagOf in condition.lua, of the value itself: "" for nothing.
-func tagOf(raw string) string {
-	if raw == "" {
+func tagOf[T string | []byte](raw T) string { return strings.Trim(etagOf(raw), `"`) }
+
+// etagOf is tagOf as HTTP writes it.
+func etagOf[T string | []byte](raw T) string {
+	if len(raw) == 0 {
 		return ""
 	}
 	sum := sha1.Sum([]byte(raw)) //nolint:gosec // G401: see the import.
-	var digits [2 * sha1.Size]byte
-	hex.Encode(digits[:], sum[:])
-	return string(digits[:tagSize])
+	var tag [tagSize + 2]byte
+	tag[0], tag[tagSize+1] = '"', '"'
+	hex.Encode(tag[1:], sum[:tagSize/2])
+	return string(tag[:])
 }
 
 // quoted makes an entity tag as HTTP writes it, "" of "".
@@ -222,6 +226,30 @@ type putValues struct {
 
 	sent *putTogether
 	from int // where in what was sent
+
+	// one is what keys, raws, ttls and created are parts of when there is one value.
+	one struct {
+		key     [1]Key
+		raw     [1]string
+		ttl     [1]time.Duration
+		created [1]bool
+	}
+}
+
+// putOne returns what sets one value.
+func putOne(s *Store, key Key, raw string, ttl time.Duration, condition string, at time.Time) *putValues {
+	o := &putValues{store: s, condition: condition, at: at}
+	o.one.key[0], o.one.raw[0], o.one.ttl[0] = key, raw, ttl
+	o.keys, o.raws, o.ttls = o.one.key[:], o.one.raw[:], o.one.ttl[:]
+	return o
+}
+
+// allCreated returns room to tell which values were created.
+func (o *putValues) allCreated() []bool {
+	if len(o.keys) == 1 {
+		return o.one.created[:]
+	}
+	return make([]bool, len(o.keys))
 }
 
 // putTogether is puts that are one command, which takes Redis half as long as one each.
@@ -238,7 +266,7 @@ type putTogether struct {
 // join adds the values of a put to those before, if there are any and neither has a condition; else it begins anew.
 func (o *putValues) join(before *putTogether) (t *putTogether) {
 	if t = before; t == nil || o.condition != "" || t.args[0] != "" {
-		t = &putTogether{keys: append(make([]string, 0, 16), o.store.listsKey()), args: append(make([]any, 0, 32), o.condition)}
+		t = &putTogether{keys: append(make([]string, 0, 1+2*len(o.keys)), o.store.listsKey()), args: append(make([]any, 0, 1+4*len(o.keys)), o.condition)}
 	}
 	o.sent, o.from = t, t.count
 	index := o.store.indexKey(o.keys[0].Namespace)
@@ -286,7 +314,7 @@ func (o *putValues) receive(sh *shelf) error {
 	if err != nil {
 		return err
 	}
-	o.created = make([]bool, len(o.keys))
+	o.created = o.allCreated()
 	for i, key := range o.keys {
 		if created[o.from+i] < 0 {
 			err = fmt.Errorf("%w: the list of its namespace is something else", ErrUnavailable)
@@ -305,7 +333,7 @@ func (o *putValues) local(sh *shelf) error {
 	if !sh.makeRoom(need) {
 		return ErrFull
 	}
-	o.created = make([]bool, len(o.keys))
+	o.created = o.allCreated()
 	for i, key := range o.keys {
 		m := o.store.recall(sh, key)
 		if i == 0 && o.condition != "" {

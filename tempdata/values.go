@@ -85,15 +85,12 @@ func (s *Store) Put(ctx context.Context, put Put) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	raw := string(encoded)
-	op := &putValues{
-		store: s, keys: []Key{put.Key}, raws: []string{raw}, ttls: []time.Duration{ttl}, condition: put.Condition.code(), at: now,
-	}
+	op := putOne(s, put.Key, string(encoded), ttl, put.Condition.code(), now)
 	degraded, err := s.do(ctx, put.Namespace, op, &s.count.writes)
 	if err != nil {
 		return Written{}, err
 	}
-	return Written{ETag: quoted(tagOf(raw)), ExpiresIn: ttl, Created: op.created[0], Degraded: degraded}, nil
+	return Written{ETag: etagOf(encoded), ExpiresIn: ttl, Created: op.created[0], Degraded: degraded}, nil
 }
 
 // Get returns a value. It returns InvalidError, ErrReserved, ErrNotFound, ErrUnreadable or ErrUnavailable.
@@ -120,7 +117,7 @@ func (s *Store) value(key Key, raw string, ttl time.Duration, degraded bool) (Va
 		return Value{}, err
 	}
 	return Value{
-		Data: c.data, Type: c.typ, CreatedAt: c.at, ExpiresIn: max(ttl, 0), ETag: quoted(tagOf(raw)), Degraded: degraded,
+		Data: c.data, Type: c.typ, CreatedAt: c.at, ExpiresIn: max(ttl, 0), ETag: etagOf(raw), Degraded: degraded,
 	}, nil
 }
 
@@ -245,7 +242,7 @@ func (s *Store) PutMany(ctx context.Context, namespace string, items []Item) ([]
 		}
 		raw := string(encoded)
 		op.raws = append(op.raws, raw)
-		written[i] = Written{ETag: quoted(tagOf(raw)), ExpiresIn: op.ttls[i]}
+		written[i] = Written{ETag: etagOf(raw), ExpiresIn: op.ttls[i]}
 	}
 	degraded, err := s.do(ctx, namespace, op, &s.count.writes)
 	if err != nil {
