@@ -259,3 +259,40 @@ func TestEmbedded(t *testing.T) {
 		})
 	}
 }
+
+// TestLayoutsListTheirOwn switches between the layouts.
+func TestLayoutsListTheirOwn(t *testing.T) {
+	t.Parallel()
+	server, prefix := redistest.Shared(t), redistest.Prefix(t)
+	bots := open(t, server, prefix, func(c *tempdata.Config) { c.Django = true })
+	own := open(t, server, prefix, nil)
+	put(t, bots, userKey("bots"), "1", 0)
+	put(t, own, userKey("own"), "1", 0)
+	putStep(t, own, tempdata.FormKey{UserID: 123, Form: "profile"}, "a", "1")
+	for want, s := range map[string]*tempdata.Store{"bots": bots, "own": own} {
+		if got := names(t, s, tempdata.UserNamespace(123)); len(got) != 1 || got[0] != want {
+			t.Errorf("%q are listed, want %s", got, want)
+		}
+		if counts, err := s.Counts(t.Context()); err != nil || len(counts) != 2 || counts[1].Namespace != "user_*" || counts[1].Keys != 1 {
+			t.Errorf("%s: counted %+v, %v", want, counts, err)
+		}
+	}
+	if n, err := own.ClearAll(t.Context()); err != nil || n != 2 {
+		t.Errorf("%d were cleared, %v", n, err)
+	}
+	if v := get(t, bots, userKey("bots")); string(v.Data) != "1" {
+		t.Errorf("the bot's is %s", v.Data)
+	}
+}
+
+// TestBotsEternalKey lists what the bot keeps for ever as what does not expire.
+func TestBotsEternalKey(t *testing.T) {
+	t.Parallel()
+	server, prefix := redistest.Shared(t), redistest.Prefix(t)
+	s := open(t, server, prefix, func(c *tempdata.Config) { c.Django = true })
+	(&bot{server, prefix}).set(t, "temp:n:k", `{"n": 1}`, 0)
+	page, err := s.List(t.Context(), "n", "", 10)
+	if err != nil || len(page.Items) != 1 || page.Items[0].ExpiresIn != 0 || get(t, s, tempdata.Key{Namespace: "n", Name: "k"}).ExpiresIn != 0 {
+		t.Errorf("listed as %+v, %v", page, err)
+	}
+}

@@ -2,7 +2,7 @@
 -- KEYS[1] is the list of the user's values, KEYS[3] is what keys of steps begin with, and every answer has all steps. Its
 -- entity tag is a hash of them. Steps come in the order of their names. What is named is there also if it is not listed;
 -- 'g', step, '' only names one.
-local lead, submitted = KEYS[3], KEYS[4]
+local lead, submitted, day = KEYS[3], KEYS[5], 24 * 3600 * 1000
 local condition, now, ttl, space = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local listed = 'form_data_'
 
@@ -49,7 +49,7 @@ end
 
 local function delete(step)
   redis.call('DEL', lead .. step)
-  redis.call('ZREM', KEYS[1], listed .. step)
+  forget(KEYS[1], KEYS[2], space, listed .. step)
 end
 
 local function load()
@@ -66,9 +66,12 @@ end
 
 local what = ARGV[10]
 if what == 'm' then
-  local id, key, done = ARGV[11], ARGV[12], ARGV[13]
-  local last = redis.call('HMGET', submitted, 'id', 'key', 'done', 'at')
-  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0' and now - last[4] > tonumber(ARGV[14])) then
+  local id, fingerprint, done, kept = ARGV[11], ARGV[12], ARGV[13], ARGV[16]
+  local last = redis.call('HMGET', submitted, 'id', 'fp', 'done', 'at')
+  local keyed = string.find(kept, '/', 1, true)
+  if keyed and last[3] and last[2] ~= fingerprint then
+    return { 'reused', before }
+  elseif last[3] and (keyed or before == '' and last[3] == '0' and now - last[4] > tonumber(ARGV[14])) then
     redis.call('HSET', submitted, 'at', now)
     load()
     return answer('again', '', 0, last[1])
@@ -84,12 +87,14 @@ if what == 'm' then
     id = old[1] -- It was put back, but perhaps it was published then.
   end
   redis.call('DEL', submitted)
-  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done, 'at', now)
+  redis.call('HSET', submitted, 'id', id, 'ie', before, 'fp', fingerprint, 'done', done, 'at', now)
   for _, step in ipairs(names) do
     redis.call('HSET', submitted, '.' .. step, values[step])
     delete(step)
   end
   redis.call('PEXPIRE', submitted, ttl)
+  note(KEYS[6], KEYS[7], ARGV[15], ttl, kept)
+  redis.call('SET', KEYS[4], now, 'PX', day)
   return answer('ok', '', 0, id)
 elseif what == 'f' or what == 'r' then
   if redis.call('HGET', submitted, 'id') == ARGV[11] then
@@ -100,8 +105,8 @@ elseif what == 'f' or what == 'r' then
       for _, step in ipairs(names) do
         set(step, values[step])
       end
-      redis.call('HDEL', submitted, 'key')
-      redis.call('HSET', submitted, 'done', '1')
+      redis.call('DEL', KEYS[4])
+      redis.call('HDEL', submitted, 'fp', 'done', 'at') -- It stays, so that the id is known if this is submitted again.
     end
   end
   return { 'ok', before, before }
@@ -118,6 +123,7 @@ elseif not what or what == 'g' then
   end
   return answer('ok', before, left, '')
 elseif what == 'x' then
+  redis.call('SET', KEYS[4], now, 'PX', day)
   for _, step in ipairs(names) do
     delete(step)
   end

@@ -90,14 +90,12 @@ func (s *Store) decodeSteps(key FormKey, pairs []string) (steps []formStep, err 
 
 // formKeys returns the keys for the scripts, and the space whose list the form is in.
 func (s *Store) formKeys(key FormKey) (keys []string, space string) {
-	user := strconv.FormatInt(key.UserID, 10)
-	submitted := s.cfg.Prefix + ":submitted:" + user + "/" + key.Form
+	form := strconv.FormatInt(key.UserID, 10) + "/" + key.Form
+	space, at := formSpace(key.UserID), s.cfg.Prefix+":form:"+form
 	if s.botsForm(key) {
-		space = UserNamespace(key.UserID)
-		return []string{s.indexKey(space), s.listsKey(), s.layout.redisKey(stepKey(key, "")), submitted}, space
+		space, at = s.valueSpace(UserNamespace(key.UserID)), s.layout.redisKey(stepKey(key, ""))
 	}
-	space = formsOf + user
-	return []string{s.indexKey(space), s.listsKey(), s.cfg.Prefix + ":form:" + user + "/" + key.Form, submitted}, space
+	return []string{s.indexKey(space), s.listsKey(space), at, s.cfg.Prefix + ":ended:" + form}, space
 }
 
 // formMemory is what is known of a form.
@@ -115,8 +113,6 @@ type formMemory struct {
 	// changed holds, for each step that was put or deleted since Redis went away, when; deleted when the form was.
 	changed map[string]time.Time
 	deleted time.Time
-	// lost says that what was not changed is to be put back only if Redis has lost it.
-	lost bool
 }
 
 func (m *formMemory) size() int64 {
@@ -140,8 +136,7 @@ func (m *formMemory) settle() {
 }
 
 func (m *formMemory) doubt(now time.Time) bool {
-	m.lost = m.tag != "" && m.whole && now.Before(m.expires)
-	return m.lost
+	return m.tag != "" && m.whole && now.Before(m.expires)
 }
 
 func (m *formMemory) step(name string) int {
@@ -253,7 +248,7 @@ func (o *changeForm) receive(sh *shelf) error {
 	o.created = r.before == ""
 	if r.after == "" {
 		sh.forget(space, o.key.Form)
-		o.form = &formMemory{}
+		o.form = &formMemory{at: o.at, expires: o.at.Add(o.ttl)} // The bot has no form without steps.
 		return nil
 	}
 	m := &formMemory{store: o.store, key: o.key, tag: r.after, at: r.changed, expires: time.Now().Add(kept(r.left)), whole: true}
@@ -273,7 +268,8 @@ func (o *changeForm) receive(sh *shelf) error {
 	}
 	m.settle()
 	if o.form = m; m.whole {
-		sh.keep(space, o.key.Form, m)
+		own := *m
+		sh.keep(space, o.key.Form, &own)
 	} else {
 		sh.forget(space, o.key.Form)
 	}
@@ -328,7 +324,8 @@ func (o *changeForm) local(sh *shelf) error {
 		if !exists {
 			return ErrNotFound
 		}
-		o.form = m
+		form := *m // The shelf may change its own.
+		o.form = &form
 		return nil
 	}
 	next := *m
@@ -369,15 +366,16 @@ func (o *changeForm) local(sh *shelf) error {
 		return ErrFull
 	}
 	sh.await(formSpace(o.key.UserID), o.key.Form, &next)
-	o.form = &next
+	form := next
+	o.form = &form
 	return nil
 }
 
 func (o *changeForm) waits(sh *shelf) bool { return o.store.formWaits(sh, o.key) }
 
-// formWaits reports whether a form waits for Redis; the bot's may wait as the values that it consists of.
+// formWaits reports whether a form waits for Redis.
 func (s *Store) formWaits(sh *shelf, key FormKey) bool {
-	return sh.waitsFor(formSpace(key.UserID), key.Form) || s.botsForm(key) && sh.waitsForAny(UserNamespace(key.UserID))
+	return sh.waitsFor(formSpace(key.UserID), key.Form)
 }
 
 // blind reports whether the operation can be done without knowing the whole form: to put steps, whatever others there are,
@@ -402,7 +400,7 @@ func (o *changeForm) one() bool {
 // errNoStep says that a step is not there, and whether its form is.
 func errNoStep(form bool) error {
 	if form {
-		return fmt.Errorf("%w: the form has no such step", ErrNotFound)
+		return ErrNoStep
 	}
 	return ErrNotFound
 }
@@ -465,6 +463,8 @@ func (r *formReply) failure() error {
 		return &PreconditionError{quoted(r.before)}
 	case "noform":
 		return errNoStep(false)
+	case "reused":
+		return ErrKeyReused
 	case "nostep":
 		return errNoStep(true)
 	case "steps":
@@ -475,13 +475,33 @@ func (r *formReply) failure() error {
 	return errReply
 }
 
-// restore returns what puts the form back.
-func (m *formMemory) restore(r *record) restoration {
-	if m.store.botsForm(m.key) {
-		return &restoreBotForm{m, r}
+// refreshForm reads the bot's form again if it is in memory, as the bot may have changed it.
+type refreshForm struct{ changeForm }
+
+func (o *refreshForm) send(ctx context.Context, pipe redis.Pipeliner, sh *shelf) {
+	space := formSpace(o.key.UserID)
+	if r := sh.find(space, o.key.Form); r != nil && !r.waits {
+		sh.drop(r)
+		o.changeForm.send(ctx, pipe, sh)
 	}
-	return &restoreForm{memory: m, record: r}
 }
+
+func (o *refreshForm) receive(sh *shelf) error {
+	if o.reply == nil {
+		return nil
+	}
+	err := o.changeForm.receive(sh)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnreadable) {
+		return nil
+	}
+	return err
+}
+
+// local leaves it for later.
+func (o *refreshForm) local(*shelf) error { return ErrUnavailable }
+
+// restore returns what puts the form back.
+func (m *formMemory) restore(r *record) restoration { return &restoreForm{memory: m, record: r} }
 
 // restoreForm puts back into Redis what was changed of a form while it was away.
 type restoreForm struct {
@@ -501,16 +521,12 @@ func (o *restoreForm) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) 
 		}
 		return stamp(at)
 	}
-	lost := "0"
-	if m.lost && len(m.changed) == 0 && m.deleted.IsZero() {
-		lost = "1"
-	}
 	deleted, ttl := m.deleted, time.Until(m.expires).Milliseconds()
 	steps, changed := m.steps, m.changed
 	if m.tag != "" && ttl <= 0 { // It has expired, and so has what it was before.
 		deleted, steps, changed = m.at, nil, nil
 	}
-	args := []any{space, m.key.Form, m.tag, stamp(m.at), max(ttl, 1), flag(deleted), lost, newTag()}
+	args := []any{space, m.key.Form, m.tag, stamp(m.at), max(ttl, 1), flag(deleted), newTag()}
 	for _, step := range steps {
 		args = append(args, step.name, flag(changed[step.name]), step.raw)
 	}
@@ -519,7 +535,11 @@ func (o *restoreForm) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) 
 			args = append(args, name, flag(at), "")
 		}
 	}
-	o.reply = pipe.EvalSha(ctx, restoreFormScript.Hash(), keys[:3], args...)
+	script := restoreFormScript
+	if m.store.botsForm(m.key) {
+		script = restoreBotFormScript
+	}
+	o.reply = pipe.EvalSha(ctx, script.Hash(), keys, args...)
 }
 
 func (o *restoreForm) receive(sh *shelf) error {
@@ -534,14 +554,14 @@ func (o *restoreForm) receive(sh *shelf) error {
 	if o.record.memory != memory(m) {
 		return nil
 	}
-	if !m.lost {
+	if len(m.changed) > 0 || !m.deleted.IsZero() {
 		m.store.count.restored.Add(1)
 	}
 	if alike != 1 || m.tag == "" {
 		sh.drop(o.record) // What Redis has now is read when it is asked for.
 		return nil
 	}
-	m.changed, m.deleted, m.lost = nil, time.Time{}, false
+	m.changed, m.deleted = nil, time.Time{}
 	sh.settled(o.record)
 	return nil
 }
@@ -551,39 +571,3 @@ func (o *restoreForm) abandon(sh *shelf) { sh.drop(o.record) }
 func (o *restoreForm) local(*shelf) error { return ErrUnavailable }
 
 func (o *restoreForm) waits(*shelf) bool { return true }
-
-// restoreBotForm makes of a form that waits values that wait, as the bot keeps it.
-type restoreBotForm struct {
-	memory *formMemory
-	record *record
-}
-
-func (o *restoreBotForm) size() int { return 1 }
-
-func (o *restoreBotForm) send(context.Context, redis.Pipeliner, *shelf) {}
-
-func (o *restoreBotForm) receive(sh *shelf) error {
-	m := o.memory
-	sh.drop(o.record)
-	wait := func(name, raw string, at time.Time, lost bool) {
-		key := stepKey(m.key, name)
-		sh.await(key.Namespace, key.Name, &valueMemory{store: m.store, key: key, raw: raw, at: at, expires: m.expires, lost: lost})
-	}
-	for _, step := range m.steps {
-		if at, changed := m.changed[step.name]; changed || m.lost {
-			wait(step.name, step.raw, at, !changed)
-		}
-	}
-	for name, at := range m.changed {
-		if m.step(name) < 0 {
-			wait(name, "", at, false)
-		}
-	}
-	return nil
-}
-
-func (o *restoreBotForm) abandon(sh *shelf) { sh.drop(o.record) }
-
-func (o *restoreBotForm) local(*shelf) error { return ErrUnavailable }
-
-func (o *restoreBotForm) waits(*shelf) bool { return true }

@@ -1,18 +1,22 @@
 -- Reads and changes a form, a hash: e its entity tag, u when it was changed, o its steps in their order, b how many bytes of
 -- JSON they hold, and each step under its name after a dot, as 16 digits of microseconds, a space and JSON. One that was
 -- submitted and put back also has id and ie, the id of that submission and the tag that it had.
--- KEYS: index, lists, form, the form submitted last.
+-- KEYS: index, lists, form, when it was deleted or submitted last; and for submissions where one is kept, their index and
+-- lists.
 -- ARGV: condition, the new tag, now in 16 digits, ttl, space, name of the form, the tag of the steps that the caller knows
 -- ('' none, '?' it does not want them), how many steps and how many bytes it may have; then for each change three:
 --   's', step, value   sets a step            'd', step, ''      deletes one
---   'x', '', ''        deletes the form       'm', id, key, done submits it: then this is the only change. A submission that
---                      is not done is given out again to the key, or when it is older than ARGV[14] microseconds
---   'r', id, ''        takes a submission back, if there is no form by now
---   'f', id, ''        notes that a submission is done
+--   'x', '', ''        deletes the form
+--   'm', id, fingerprint, done, age, space, name submits it; the last two are what a submission is listed as. One that is
+--                      there already is given out again if it has a key, which its name shows by a slash, or, if it is not
+--                      done, when it is older than age, in microseconds
+--   'r', id, '', space, name takes a submission back, if there is no form by now
+--   'f', id, '', space, name notes that a submission is done
+-- The last three are the only change then.
 -- Returns {status, tag before, tag after, changed, ttl left, number or id of a submission, step, value, step, value, …}.
-local form, submitted = KEYS[3], KEYS[4]
+local form, submitted = KEYS[3], KEYS[5]
 local condition, after, now, ttl, space, name, known = unpack(ARGV, 1, 7)
-local overhead = 17
+local overhead, day = 17, 24 * 3600 * 1000
 
 local head = redis.call('HMGET', form, 'e', 'u', 'o', 'b')
 local before, changed, order, bytes = head[1] or '', head[2] or '', head[3] or '', tonumber(head[4] or 0)
@@ -34,9 +38,12 @@ end
 
 local what = ARGV[10]
 if what == 'm' then
-  local id, key, done = ARGV[11], ARGV[12], ARGV[13]
-  local last = redis.call('HMGET', submitted, 'id', 'key', 'done', 'o', 'u', 'at')
-  if last[1] and (key ~= '' and last[2] == key or before == '' and last[3] == '0' and now - last[6] > tonumber(ARGV[14])) then
+  local id, fingerprint, done, kept = ARGV[11], ARGV[12], ARGV[13], ARGV[16]
+  local last = redis.call('HMGET', submitted, 'id', 'fp', 'done', 'o', 'u', 'at')
+  local keyed = string.find(kept, '/', 1, true)
+  if keyed and last[1] and last[2] ~= fingerprint then
+    return { 'reused', before }
+  elseif last[1] and (keyed or before == '' and last[3] == '0' and now - last[6] > tonumber(ARGV[14])) then
     redis.call('HSET', submitted, 'at', now)
     return answer('again', submitted, last[4], '', last[5], 0, last[1])
   elseif before == '' and met(condition, '') then
@@ -50,17 +57,24 @@ if what == 'm' then
   if old[1] and old[2] == before then
     id = old[1] -- Perhaps it was published then.
   end
+  local left = redis.call('PTTL', form)
   redis.call('RENAME', form, submitted)
-  redis.call('HSET', submitted, 'id', id, 'ie', before, 'key', key, 'done', done, 'at', now)
+  redis.call('HSET', submitted, 'left', left, 'id', id, 'ie', before, 'fp', fingerprint, 'done', done, 'at', now)
   redis.call('PEXPIRE', submitted, ttl)
-  redis.call('ZREM', KEYS[1], name)
+  forget(KEYS[1], KEYS[2], space, name)
+  note(KEYS[6], KEYS[7], ARGV[15], ttl, kept)
+  redis.call('SET', KEYS[4], now, 'PX', day)
   return answer('ok', submitted, order, '', changed, 0, id)
 elseif what == 'f' or what == 'r' then
   if redis.call('HGET', submitted, 'id') == ARGV[11] then
     if what == 'f' then
       redis.call('HSET', submitted, 'done', '1')
     elseif before == '' then
-      redis.call('HDEL', submitted, 'key', 'done')
+      local since = redis.call('HMGET', submitted, 'left', 'at')
+      ttl = string.format('%.0f', math.max(since[1] - (now - since[2]) / 1000, 1000))
+      redis.call('HDEL', submitted, 'fp', 'done', 'at', 'left')
+      redis.call('DEL', KEYS[4])
+      forget(KEYS[6], KEYS[7], ARGV[13], ARGV[14])
       redis.call('RENAME', submitted, form)
       redis.call('PEXPIRE', form, ttl)
       note(KEYS[1], KEYS[2], space, ttl, name)
@@ -76,7 +90,8 @@ elseif what == 'x' then
     return { 'noform', '' }
   end
   redis.call('DEL', form)
-  redis.call('ZREM', KEYS[1], name)
+  forget(KEYS[1], KEYS[2], space, name)
+  redis.call('SET', KEYS[4], now, 'PX', day)
   return { 'ok', before, '' }
 elseif not what then
   if before == '' then

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func checkStep(p *problems, field, step string) {
 // changeForm does an operation on a form.
 func (s *Store) changeForm(ctx context.Context, op *changeForm) (degraded bool, err error) {
 	if s.botsForm(op.key) && !s.outage.on() {
-		if err := s.synced(ctx, UserNamespace(op.key.UserID)); err != nil && !s.outage.on() && !op.one() {
+		if err := s.synced(ctx, s.valueSpace(UserNamespace(op.key.UserID))); err != nil && !s.outage.on() && !op.one() {
 			return false, err
 		}
 	}
@@ -80,7 +81,7 @@ func (s *Store) Step(ctx context.Context, key FormKey, step string) (StepValue, 
 	}
 	i := op.form.step(step)
 	if i < 0 {
-		return StepValue{}, errNoStep(true)
+		return StepValue{}, ErrNoStep
 	}
 	f := op.form.form()
 	return StepValue{Step: Step{step, op.form.steps[i].data}, ETag: f.ETag, ExpiresIn: f.ExpiresIn, Degraded: degraded}, nil
@@ -188,8 +189,11 @@ func (s *Store) edit(
 // does, ErrNotFound also when there is no step, and ErrContended.
 func (s *Store) Back(ctx context.Context, key FormKey, condition Condition) (removed string, after Form, err error) {
 	after, err = s.edit(ctx, key, condition, 0, func(before Form, exists bool) ([]formChange, error) {
-		if !exists || len(before.Steps) == 0 {
-			return nil, errNoStep(exists)
+		switch {
+		case !exists:
+			return nil, ErrNotFound
+		case len(before.Steps) == 0:
+			return nil, ErrNoStep
 		}
 		removed = before.Steps[len(before.Steps)-1].Name
 		return []formChange{{"d", formStep{name: removed}}}, nil
@@ -238,7 +242,7 @@ func memberName(name string) string {
 	if isName(name) {
 		return name
 	}
-	return "(another name)"
+	return strconv.Quote(strings.ToValidUTF8(name[:min(len(name), MaxNameSize)], ""))
 }
 
 // readFormPatch reads {"steps": {name: patch}}. All says that steps is null, so that all steps go.
@@ -260,11 +264,27 @@ func readFormPatch(patch []byte) (steps []stepPatch, all bool, err error) {
 			}
 		}
 	}
+	set := 0
 	for _, step := range steps {
+		if string(step.patch) != "null" {
+			set++
+		}
+		if len(wrong) > maxWrong {
+			break
+		}
 		checkStep(&wrong, "steps."+memberName(step.name), step.name)
 	}
-	return steps, all, wrong.err()
+	if err := wrong.err(); err != nil {
+		return nil, false, err
+	}
+	if set > MaxSteps {
+		return nil, false, errTooManySteps()
+	}
+	return steps, all, nil
 }
+
+// maxWrong bounds how much is told to be wrong, about.
+const maxWrong = 20
 
 // objectMembers reads the members of an object that compact returned.
 func objectMembers(object []byte) (members []stepPatch, err error) {
@@ -336,10 +356,14 @@ func (s *Store) Forms(ctx context.Context, userID int64, cursor string, limit in
 	return page, nil
 }
 
-// ClearForms deletes all forms of a user, and returns how many there were. It returns what Clear does.
+// ClearForms deletes all forms of a user, also what is kept of those that were submitted, and returns how many there were. It
+// returns what Clear does.
 func (s *Store) ClearForms(ctx context.Context, userID int64) (int, error) {
 	if userID <= 0 {
 		return 0, invalid("user_id", wantUserID)
+	}
+	if _, err := s.clear(ctx, submittedSpace(userID), ""); err != nil {
+		return 0, err
 	}
 	n, err := s.clear(ctx, formSpace(userID), "")
 	if err != nil || !s.cfg.Django {
@@ -384,6 +408,7 @@ func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
 	if submit.IdempotencyKey != "" {
 		key = tagOf(submit.IdempotencyKey)
 	}
+	fingerprint := tagOf(submit.Fingerprint)
 	done, largest := "1", MaxSteps*MaxValueSize
 	if submit.Publish != nil {
 		done = "0"
@@ -391,11 +416,13 @@ func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
 			largest = submit.MaxSize
 		}
 	}
-	op := &submitForm{key: submit.FormKey, condition: submit.Condition.code(), largest: largest, args: []any{"m", id.String(), key, done, resumeAfter.Microseconds()}}
+	op := &submitForm{
+		key: submit.FormKey, idempotency: key, condition: submit.Condition.code(), largest: largest,
+		args: []any{"m", id.String(), fingerprint, done, resumeAfter.Microseconds()},
+	}
 	if err := s.submit(ctx, op); err != nil {
 		if errors.Is(err, ErrUnreadable) && !op.again { // Nobody got it: it is put back as it was.
-			back := &submitForm{key: submit.FormKey, args: []any{"r", op.id, ""}}
-			err = errors.Join(err, s.submit(ctx, back))
+			err = errors.Join(err, s.putBack(ctx, op))
 		}
 		return Submission{}, err
 	}
@@ -407,19 +434,27 @@ func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
 	}
 	if err := submit.Publish(out); err != nil {
 		if !op.again {
-			back := &submitForm{key: submit.FormKey, args: []any{"r", op.id, ""}}
-			err = errors.Join(err, s.submit(ctx, back))
+			err = errors.Join(err, s.putBack(ctx, op))
 		}
 		return Submission{}, err
 	}
 	// If this fails the next call may publish the event again, which has an ID.
-	_ = s.submit(ctx, &submitForm{key: submit.FormKey, args: []any{"f", op.id, ""}})
+	_ = s.submit(ctx, &submitForm{key: submit.FormKey, idempotency: key, args: []any{"f", op.id, ""}})
 	return out, nil
 }
 
+// putBack puts a form back that was taken out, at the latest when Redis is back.
+func (s *Store) putBack(ctx context.Context, op *submitForm) error {
+	back := &submitForm{key: op.key, idempotency: op.idempotency, args: []any{"r", op.id, ""}}
+	if err := s.submit(ctx, back); err != nil && s.cfg.MemoryBytes < 0 {
+		return fmt.Errorf("%w: putting a form back", ErrUnavailable)
+	}
+	return nil
+}
+
 func (s *Store) submit(ctx context.Context, op *submitForm) error {
-	if s.botsForm(op.key) {
-		if err := s.synced(ctx, UserNamespace(op.key.UserID)); err != nil {
+	if s.botsForm(op.key) && op.args[0] == "m" {
+		if err := s.synced(ctx, s.valueSpace(UserNamespace(op.key.UserID))); err != nil {
 			return err
 		}
 	}

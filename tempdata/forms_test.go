@@ -207,6 +207,20 @@ func TestSubmitAgain(t *testing.T) {
 			t.Errorf("again: %+v, %v", again, err)
 		}
 		wantForm(t, s, key, `who="Пётр" `)
+		_, err = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(false), IdempotencyKey: "k", Fingerprint: "another"})
+		wantError(t, err, tempdata.ErrKeyReused)
+		if _, err := s.Submit(t.Context(), tempdata.Submit{FormKey: key, IdempotencyKey: "other"}); err != nil {
+			t.Error(err)
+		}
+		again, err = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(false), IdempotencyKey: "k"})
+		if err != nil || again.ID != first.ID {
+			t.Errorf("after another submission: %+v, %v", again, err)
+		}
+		if n, err := s.ClearForms(t.Context(), key.UserID); err != nil || n != 0 {
+			t.Errorf("%d forms were cleared, %v", n, err)
+		}
+		_, err = s.Submit(t.Context(), tempdata.Submit{FormKey: key, Publish: publish(false), IdempotencyKey: "k"})
+		wantError(t, err, tempdata.ErrNotFound) // What was kept of it is cleared.
 	})
 }
 

@@ -45,7 +45,6 @@ type historyMemory struct {
 	// had is how many of messages Redis had when it went away, deleted when what it had was deleted.
 	had     int
 	deleted time.Time
-	lost    bool
 }
 
 func (m *historyMemory) size() int64 {
@@ -57,12 +56,12 @@ func (m *historyMemory) size() int64 {
 }
 
 func (m *historyMemory) doubt(now time.Time) bool {
-	m.lost = len(m.messages) > 0 && m.whole && now.Before(m.expires)
-	return m.lost
+	m.had = len(m.messages)
+	return m.had > 0 && m.whole && now.Before(m.expires)
 }
 
 func (s *Store) recallHistory(sh *shelf, conversation string) *historyMemory {
-	r := sh.find(historySpc, conversation)
+	r := sh.find(historySpace, conversation)
 	if r == nil {
 		return nil
 	}
@@ -97,14 +96,14 @@ func (o *appendMessages) size() (n int) {
 	return n + 128
 }
 
-func (o *appendMessages) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
+func (o *appendMessages) waits(sh *shelf) bool { return sh.waitsFor(historySpace, o.conversation) }
 
 func (o *appendMessages) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
-	args := []any{historySpc, o.conversation, o.maxLen, o.ttl.Milliseconds()}
+	args := []any{historySpace, o.conversation, o.maxLen, o.ttl.Milliseconds()}
 	for _, m := range o.messages {
 		args = append(args, m)
 	}
-	o.reply = pipe.EvalSha(ctx, appendScript.Hash(), []string{o.store.indexKey(historySpc), o.store.listsKey(), o.store.historyKey(o.conversation)}, args...)
+	o.reply = pipe.EvalSha(ctx, appendScript.Hash(), []string{o.store.indexKey(historySpace), o.store.listsKey(historySpace), o.store.historyKey(o.conversation)}, args...)
 }
 
 func (o *appendMessages) receive(sh *shelf) error {
@@ -128,7 +127,7 @@ func (o *appendMessages) receive(sh *shelf) error {
 	if len(m.messages) > length {
 		m.messages, m.whole = m.messages[len(m.messages)-length:], true
 	}
-	sh.keep(historySpc, o.conversation, m)
+	sh.keep(historySpace, o.conversation, m)
 	return nil
 }
 
@@ -142,7 +141,7 @@ func (o *appendMessages) local(sh *shelf) error {
 	next := &historyMemory{store: o.store, conversation: o.conversation}
 	if known := o.store.recallHistory(sh, o.conversation); known != nil {
 		*next = *known
-		if !sh.find(historySpc, o.conversation).waits {
+		if !sh.find(historySpace, o.conversation).waits {
 			next.had = len(known.messages)
 		}
 	}
@@ -150,11 +149,11 @@ func (o *appendMessages) local(sh *shelf) error {
 	next.messages = o.added(next.messages)
 	next.had = max(next.had-(before-len(next.messages)), 0)
 	next.whole = next.whole || len(next.messages) == o.maxLen
-	next.maxLen, next.expires, next.lost = o.maxLen, time.Now().Add(o.ttl), false
+	next.maxLen, next.expires = o.maxLen, time.Now().Add(o.ttl)
 	if !sh.makeRoom(next.size() + recordSize) {
 		return ErrFull
 	}
-	sh.await(historySpc, o.conversation, next)
+	sh.await(historySpace, o.conversation, next)
 	o.length = len(next.messages)
 	return nil
 }
@@ -173,11 +172,12 @@ type readMessages struct {
 
 func (o *readMessages) size() int { return 64 }
 
-func (o *readMessages) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
+func (o *readMessages) waits(sh *shelf) bool { return sh.waitsFor(historySpace, o.conversation) }
 
 func (o *readMessages) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	key := o.store.historyKey(o.conversation)
-	o.ttl, o.get = pipe.PTTL(ctx, key), pipe.LRange(ctx, key, -int64(o.limit), -1)
+	o.get = pipe.LRange(ctx, key, -int64(o.limit), -1)
+	o.ttl = pipe.PTTL(ctx, key)
 }
 
 func (o *readMessages) receive(sh *shelf) error {
@@ -188,12 +188,12 @@ func (o *readMessages) receive(sh *shelf) error {
 	switch {
 	case sh == nil:
 	case len(o.messages) == 0:
-		sh.forget(historySpc, o.conversation)
+		sh.forget(historySpace, o.conversation)
 	default:
 		if known := o.store.recallHistory(sh, o.conversation); known != nil && len(known.messages) > len(o.messages) {
 			break // More is known, from this process's own appends.
 		}
-		sh.keep(historySpc, o.conversation, &historyMemory{
+		sh.keep(historySpace, o.conversation, &historyMemory{
 			store: o.store, conversation: o.conversation, messages: o.messages, whole: len(o.messages) < o.limit,
 			expires: time.Now().Add(kept(o.ttl.Val())), maxLen: DefaultMaxLen,
 		})
@@ -220,18 +220,18 @@ type deleteHistory struct {
 
 func (o *deleteHistory) size() int { return 64 }
 
-func (o *deleteHistory) waits(sh *shelf) bool { return sh.waitsFor(historySpc, o.conversation) }
+func (o *deleteHistory) waits(sh *shelf) bool { return sh.waitsFor(historySpace, o.conversation) }
 
 func (o *deleteHistory) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
-	keys := []string{o.store.indexKey(historySpc), o.store.listsKey(), o.store.historyKey(o.conversation)}
-	o.reply = pipe.EvalSha(ctx, deleteHistoryScript.Hash(), keys, o.conversation)
+	keys := []string{o.store.indexKey(historySpace), o.store.listsKey(historySpace), o.store.historyKey(o.conversation)}
+	o.reply = pipe.EvalSha(ctx, deleteHistoryScript.Hash(), keys, historySpace, o.conversation)
 }
 
 func (o *deleteHistory) receive(sh *shelf) error {
 	if err := replyError(o.reply.Err()); err != nil {
 		return err
 	}
-	sh.forget(historySpc, o.conversation)
+	sh.forget(historySpace, o.conversation)
 	if n, err := o.reply.Int(); err != nil || n == 0 {
 		return ErrNotFound
 	}
@@ -249,7 +249,7 @@ func (o *deleteHistory) local(sh *shelf) error {
 	if !sh.makeRoom(next.size() + recordSize) {
 		return ErrFull
 	}
-	sh.await(historySpc, o.conversation, next)
+	sh.await(historySpace, o.conversation, next)
 	return nil
 }
 
@@ -267,18 +267,15 @@ func (o *restoreHistory) size() int { return int(o.memory.size()) }
 
 func (o *restoreHistory) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	m := o.memory
-	deleted, lost := "", "0"
+	deleted := ""
 	if !m.deleted.IsZero() {
 		deleted = stamp(m.deleted)
 	}
-	if m.lost {
-		lost = "1"
-	}
-	args := []any{historySpc, m.conversation, m.maxLen, max(time.Until(m.expires).Milliseconds(), 1), deleted, lost, m.had}
+	args := []any{historySpace, m.conversation, m.maxLen, max(time.Until(m.expires).Milliseconds(), 1), deleted, m.had}
 	for _, message := range m.messages {
 		args = append(args, message)
 	}
-	keys := []string{m.store.indexKey(historySpc), m.store.listsKey(), m.store.historyKey(m.conversation)}
+	keys := []string{m.store.indexKey(historySpace), m.store.listsKey(historySpace), m.store.historyKey(m.conversation)}
 	o.reply = pipe.EvalSha(ctx, restoreHistoryScript.Hash(), keys, args...)
 }
 
@@ -289,7 +286,7 @@ func (o *restoreHistory) receive(sh *shelf) error {
 	if o.record.memory != memory(o.memory) {
 		return nil
 	}
-	if !o.memory.lost {
+	if o.memory.had < len(o.memory.messages) || !o.memory.deleted.IsZero() {
 		o.memory.store.count.restored.Add(1)
 	}
 	sh.drop(o.record) // What Redis has now is read when it is asked for.
@@ -301,26 +298,6 @@ func (o *restoreHistory) abandon(sh *shelf) { sh.drop(o.record) }
 func (o *restoreHistory) local(*shelf) error { return ErrUnavailable }
 
 func (o *restoreHistory) waits(*shelf) bool { return true }
-
-// forgetHistories forgets all histories, after they were deleted.
-type forgetHistories struct{}
-
-func (forgetHistories) size() int { return 1 }
-
-func (forgetHistories) send(context.Context, redis.Pipeliner, *shelf) {}
-
-func (forgetHistories) receive(sh *shelf) error {
-	if sh != nil {
-		for _, r := range sh.spaces[historySpc] {
-			sh.drop(r)
-		}
-	}
-	return nil
-}
-
-func (forgetHistories) local(*shelf) error { return nil }
-
-func (forgetHistories) waits(*shelf) bool { return true }
 
 func (s *Store) checkConversation(p *problems, conversation string) {
 	p.add(isName(conversation), "conversation_id", wantName)
@@ -351,7 +328,7 @@ func (s *Store) Append(ctx context.Context, a Append) (Appended, error) {
 		}
 		op.messages = append(op.messages, newMessage(now, data))
 	}
-	degraded, err := s.do(ctx, a.Conversation, op, &s.count.appended)
+	degraded, err := s.do(ctx, historySpace, op, &s.count.appended)
 	if err != nil {
 		return Appended{}, err
 	}
@@ -368,7 +345,7 @@ func (s *Store) Messages(ctx context.Context, h History) (Messages, error) {
 		return Messages{}, err
 	}
 	op := &readMessages{store: s, conversation: h.Conversation, limit: h.Limit}
-	degraded, err := s.do(ctx, h.Conversation, op, &s.count.reads)
+	degraded, err := s.do(ctx, historySpace, op, &s.count.reads)
 	if err != nil {
 		return Messages{}, err
 	}
@@ -392,7 +369,7 @@ func (s *Store) DeleteHistory(ctx context.Context, conversation string) (Written
 	if err := wrong.err(); err != nil {
 		return Written{}, err
 	}
-	degraded, err := s.do(ctx, conversation, &deleteHistory{store: s, conversation: conversation}, &s.count.deletes)
+	degraded, err := s.do(ctx, historySpace, &deleteHistory{store: s, conversation: conversation}, &s.count.deletes)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Written{}, err
 	}

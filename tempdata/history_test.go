@@ -207,7 +207,7 @@ func TestBadInput(t *testing.T) {
 		"a long step":       {err: second(s.Step(ctx, form, long[:119])), field: "step"},
 		"a patch's member":  {err: second(s.PatchForm(ctx, tempdata.PatchForm{FormKey: form, Patch: []byte(`{"form":"x"}`)})), field: "form"},
 		"a patch's steps":   {err: second(s.PatchForm(ctx, tempdata.PatchForm{FormKey: form, Patch: []byte(`{"steps":[]}`)})), field: "steps"},
-		"a patch's step":    {err: second(s.PatchForm(ctx, tempdata.PatchForm{FormKey: form, Patch: []byte(`{"steps":{"a b":1}}`)})), field: "steps.(another name)"},
+		"a patch's step":    {err: second(s.PatchForm(ctx, tempdata.PatchForm{FormKey: form, Patch: []byte(`{"steps":{"a b":1}}`)})), field: `steps."a b"`},
 		"no object":         {err: second(s.PatchForm(ctx, tempdata.PatchForm{FormKey: form, Patch: []byte(`[]`)})), is: tempdata.ErrMalformed},
 		"patch of no form":  {err: second(s.PatchForm(ctx, tempdata.PatchForm{FormKey: form, Patch: []byte(`{}`)})), is: tempdata.ErrNotFound},
 		"no messages":       {err: second(s.Append(ctx, tempdata.Append{Conversation: "c"})), field: "messages"},

@@ -25,3 +25,11 @@ local function note(index, lists, namespace, ttl, name, now)
   end
 end
 
+-- Lists a name no longer.
+local function forget(index, lists, namespace, name)
+  redis.call('ZREM', index, name)
+  if redis.call('EXISTS', index) == 0 then
+    redis.call('SREM', lists, namespace)
+  end
+end
+

@@ -26,9 +26,10 @@ type lane struct {
 	done     sync.WaitGroup
 
 	mu     sync.RWMutex // What is put into queue is put there while the lane runs.
-	closed bool
+	closed bool         // or not started
 
-	away bool // Only the lane's goroutine knows.
+	// Only the lane's goroutine knows these.
+	away, recovering bool
 
 	// What shelf.stats returned, for others.
 	records, waits, bytes atomic.Int64
@@ -69,11 +70,16 @@ const (
 func newLane(cfg *Config, o *outage, memory int64) *lane {
 	return &lane{
 		rdb: cfg.Redis, timeout: cfg.Timeout, log: cfg.Logger, outage: o, shelf: newShelf(memory),
-		queue: make(chan *call, longestQueue), returned: make(chan bool, 1),
+		queue: make(chan *call, longestQueue), returned: make(chan bool, 1), closed: true,
 	}
 }
 
-func (l *lane) start() { l.done.Go(l.run) }
+func (l *lane) start() {
+	l.mu.Lock()
+	l.closed = false
+	l.mu.Unlock()
+	l.done.Go(l.run)
+}
 
 // close ends the lane after what is queued was done. What waits for Redis in memory is lost.
 func (l *lane) close() {
@@ -166,21 +172,10 @@ func (l *lane) gather(batch []*call) []*call {
 // work does one batch. A caller who has left is not served: it was told that nothing may have happened.
 func (l *lane) work(batch []*call) {
 	todo := batch[:0]
-	now := time.Now()
 	for _, c := range batch {
-		select {
-		case <-c.left:
-			c.err = fmt.Errorf("%w: the caller left", ErrUnavailable)
-			close(c.finished)
-			continue
-		default:
+		if !c.late() {
+			todo = append(todo, c)
 		}
-		if now.After(c.deadline) {
-			c.err = fmt.Errorf("%w: no turn in time", ErrUnavailable)
-			close(c.finished)
-			continue
-		}
-		todo = append(todo, c)
 	}
 	if l.away = l.away || l.outage.on(); !l.away {
 		todo = l.exec(todo)
@@ -191,18 +186,33 @@ func (l *lane) work(batch []*call) {
 	l.tell()
 }
 
+// late finishes a call for which nobody waits any more, and reports whether it did.
+func (c *call) late() bool {
+	select {
+	case <-c.left:
+		c.err = fmt.Errorf("%w: the caller left", ErrNotDone)
+	default:
+		if time.Now().Before(c.deadline) {
+			return false
+		}
+		c.err = fmt.Errorf("%w: no turn in time", ErrNotDone)
+	}
+	close(c.finished)
+	return true
+}
+
 // exec does operations in Redis, and returns those that it did not answer.
 func (l *lane) exec(todo []*call) (unanswered []*call) {
 	unanswered, unknown := l.send(todo)
 	if len(unknown) == 0 {
 		return unanswered
 	}
-	// The server forgot the scripts: it restarted. Nothing of these calls was done.
+	// The server forgot the scripts: it restarted. Nothing of these calls was done, and what was lost is put back before.
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	if err := loadScripts(ctx, l.rdb); err != nil {
 		l.goAway(err)
-	} else {
+	} else if l.recover(true); !l.away {
 		var more []*call
 		if more, unknown = l.send(unknown); len(unknown) > 0 {
 			l.goAway(errors.New("it forgets scripts"))
@@ -257,13 +267,27 @@ func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
 	return unanswered, unknown
 }
 
+// memoryError is an error that comes from what is known in memory while Redis is away.
+type memoryError struct{ error }
+
+func (e *memoryError) Unwrap() error { return e.error }
+
+// FromMemory reports whether an error, ErrNotFound or a PreconditionError, comes from the memory of this process, as Redis
+// is away.
+func FromMemory(err error) bool { return errors.As(err, new(*memoryError)) }
+
 // local does an operation in memory.
 func (l *lane) local(c *call) {
 	c.degraded = true
-	if l.shelf != nil {
+	sent := c.err != nil
+	if c.err = ErrUnavailable; l.shelf != nil {
 		c.err = c.op.local(l.shelf)
-	} else if c.err == nil {
+	}
+	if !sent && errors.Is(c.err, ErrUnavailable) && !errors.Is(c.err, ErrNotDone) {
 		c.err = ErrNotDone
+	}
+	if errors.As(c.err, new(*PreconditionError)) || errors.Is(c.err, ErrNotFound) {
+		c.err = &memoryError{c.err}
 	}
 	close(c.finished)
 }
@@ -278,6 +302,11 @@ func (l *lane) goAway(err error) {
 // recover puts back into Redis what waits for it, and if Redis was restarted what it has lost. Meanwhile callers are served
 // from memory if that is about something that waits.
 func (l *lane) recover(restarted bool) {
+	if l.recovering {
+		return
+	}
+	l.recovering = true
+	defer func() { l.recovering = false }()
 	if restarted {
 		l.shelf.doubtAll(time.Now())
 	}
@@ -297,12 +326,14 @@ func (l *lane) recover(restarted bool) {
 		}
 		for i, c := range todo {
 			switch {
-			case redis.HasErrorPrefix(c.err, "WRONGTYPE"):
-				some[i].abandon(l.shelf) // Somebody keeps something else there. Waiting will not help.
-				l.log.Error("what was kept in memory while Redis was away is lost: its key holds something of another type", zap.Error(c.err))
-			case c.err != nil:
+			case c.err == nil:
+			case redis.HasErrorPrefix(c.err, "OOM"):
 				l.goAway(c.err)
 				return
+			default: // Somebody keeps something else there. Waiting will not help.
+				some[i].abandon(l.shelf)
+				l.outage.store.count.abandoned.Add(1)
+				l.log.Error("something that was kept in memory while Redis was away is lost: Redis refuses it", zap.Error(c.err))
 			}
 		}
 		if l.serve(); l.away {
@@ -319,7 +350,7 @@ func (l *lane) serve() {
 		select {
 		case c, ok := <-l.queue:
 			switch more = ok; {
-			case !ok:
+			case !ok || c.late():
 			case c.op.waits(l.shelf):
 				l.local(c)
 			default:

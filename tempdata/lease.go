@@ -92,11 +92,11 @@ func (s *Store) ReleaseLease(ctx context.Context, userID int64, token string) er
 	if s.outage.on() {
 		return ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	inTime, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	switch n, err := releaseScript.Run(ctx, s.cfg.Redis, []string{s.leaseKey(userID)}, token).Int(); {
+	switch n, err := releaseScript.Run(inTime, s.cfg.Redis, []string{s.leaseKey(userID)}, token).Int(); {
 	case err != nil:
-		return s.unavailable("releasing a lease", err)
+		return s.unavailable(ctx, "releasing a lease", err)
 	case n == 0:
 		return ErrNotFound
 	}
@@ -126,15 +126,15 @@ func (s *Store) lease(ctx context.Context, userID int64, token string, ttl time.
 	if s.outage.on() {
 		return 0, ErrUnavailable
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	inTime, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	only := "0"
 	if renew {
 		only = "1"
 	}
-	left, err := leaseScript.Run(ctx, s.cfg.Redis, []string{s.leaseKey(userID)}, token, ttl.Milliseconds(), only).Int64()
+	left, err := leaseScript.Run(inTime, s.cfg.Redis, []string{s.leaseKey(userID)}, token, ttl.Milliseconds(), only).Int64()
 	if err != nil {
-		return 0, s.unavailable("taking a lease", err)
+		return 0, s.unavailable(ctx, "taking a lease", err)
 	}
 	return time.Duration(left) * time.Millisecond, nil
 }

@@ -429,7 +429,7 @@ func (r *migrationRun) send(ctx context.Context, batch *migrationBatch, it *migr
 	ttl, at, slack := it.times(c.at)
 	if it.step != "" {
 		space := formSpace(it.userID)
-		keys := []string{r.indexKey(space), r.listsKey(), r.Prefix + ":form:" + user + "/" + BotForm, r.Prefix + ":submitted:" + user + "/" + BotForm}
+		keys := []string{r.indexKey(space), r.listsKey(space), r.Prefix + ":form:" + user + "/" + BotForm, r.Prefix + ":submitted:" + user + "/" + BotForm}
 		batch.add(ctx, it, len(c.data), migrateFormScript, keys, do, slack.Microseconds(), space, it.step,
 			stamp(at)+" "+string(c.data), ttl.Milliseconds(), BotForm, newTag(), MaxSteps, MaxValueSize)
 		return nil
@@ -438,7 +438,7 @@ func (r *migrationRun) send(ctx context.Context, batch *migrationBatch, it *migr
 	if err != nil {
 		return err
 	}
-	keys := []string{r.indexKey(it.key.Namespace), r.listsKey(), r.to.redisKey(it.key)}
+	keys := []string{r.indexKey(it.key.Namespace), r.listsKey(it.key.Namespace), r.to.redisKey(it.key)}
 	batch.add(ctx, it, len(value), migrateScript, keys, do, slack.Microseconds(), it.key.Namespace, value,
 		ttl.Milliseconds(), it.key.Name)
 	return nil
@@ -446,7 +446,7 @@ func (r *migrationRun) send(ctx context.Context, batch *migrationBatch, it *migr
 
 func (r *migrationRun) indexKey(space string) string { return r.Prefix + ":index:" + space }
 
-func (r *migrationRun) listsKey() string { return r.Prefix + ":indexes" }
+func (r *migrationRun) listsKey(space string) string { return r.Prefix + ":indexes:" + kindOf(space) }
 
 // times returns how long something is kept, when it was written, and by how much what there is must be older to be written
 // over. What says nothing of it, or a time to come, is judged by the time to live; if that says nothing either, it is written

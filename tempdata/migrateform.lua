@@ -60,7 +60,7 @@ end
 if at > changed then
   changed = at
 end
-redis.call('HSET', form, 'e', (copied and 'm' or '') .. ARGV[8], 'u', changed, 'o', table.concat(steps, ' '),
+redis.call('HSET', form, 'e', copied and 'm' .. string.sub(ARGV[8], 2) or ARGV[8], 'u', changed, 'o', table.concat(steps, ' '),
   'b', string.format('%d', bytes), '.' .. step, value)
 ttl = math.max(ttl, redis.call('PTTL', form))
 redis.call('PEXPIRE', form, string.format('%d', ttl))

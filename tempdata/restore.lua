@@ -7,7 +7,7 @@ if current and current ~= ARGV[3] and string.sub(redis.sha1hex(current), 1, 20) 
   return current
 elseif ARGV[3] == '' then
   redis.call('DEL', KEYS[3])
-  redis.call('ZREM', KEYS[1], ARGV[5])
+  forget(KEYS[1], KEYS[2], ARGV[1], ARGV[5])
 else
   redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
   note(KEYS[1], KEYS[2], ARGV[1], ARGV[4], ARGV[5])

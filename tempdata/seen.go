@@ -2,8 +2,15 @@ package tempdata
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
+
+// forEver is for how long something is listed that does not expire. It is forgotten with its list if nothing else there is
+// written for a month, until it is walked over again.
+const forEver = 100 * 365 * 24 * time.Hour
 
 // newWatcher makes what hears of the bot's changes.
 func (s *Store) newWatcher() *watcher {
@@ -14,19 +21,20 @@ func (s *Store) newWatcher() *watcher {
 
 // seen lists what the bot wrote, and no longer what it deleted, and reads again what is in memory of it.
 func (s *Store) seen(ctx context.Context, names []string) error {
-	keys := []string{s.listsKey()}
-	args := []any{MaxTTL.Milliseconds()}
+	var keys []string
+	args := []any{forEver.Milliseconds()}
 	bySpace := map[string][]Key{}
 	for _, name := range names {
 		key, ok := s.layout.parse(name)
 		if !ok {
 			continue
 		}
-		keys = append(keys, s.indexKey(key.Namespace), name)
-		args = append(args, key.Namespace, key.Name)
+		space := s.valueSpace(key.Namespace)
+		keys = append(keys, s.listsKey(space), s.indexKey(space), name)
+		args = append(args, space, key.Name)
 		bySpace[key.Namespace] = append(bySpace[key.Namespace], key)
 	}
-	if len(keys) == 1 {
+	if len(keys) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -38,10 +46,23 @@ func (s *Store) seen(ctx context.Context, names []string) error {
 		return nil
 	}
 	for space, keys := range bySpace {
-		op := &refresh{getValues{store: s, keys: keys}}
-		if _, err := s.laneOf(space).do(ctx, op); err != nil {
+		if _, err := s.laneOf(space).do(ctx, &refresh{getValues{store: s, keys: keys}}); err != nil {
+			return err
+		}
+		if err := s.refreshForm(ctx, space, keys); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// refreshForm reads the bot's form of a user again, if one of the keys is a step of it.
+func (s *Store) refreshForm(ctx context.Context, namespace string, keys []Key) error {
+	user, err := strconv.ParseInt(strings.TrimPrefix(namespace, userPrefix), 10, 64)
+	if err != nil || !slices.ContainsFunc(keys, func(key Key) bool { return strings.HasPrefix(key.Name, stepPrefix) }) {
+		return nil
+	}
+	op := &refreshForm{changeForm{store: s, key: FormKey{user, BotForm}, whole: true, at: time.Now()}}
+	_, err = s.laneOf(namespace).do(ctx, op)
+	return err
 }

@@ -42,13 +42,6 @@ type restoration interface {
 	abandon(*shelf)
 }
 
-// nothing is known of a key that is about to be known.
-type nothing struct{}
-
-func (nothing) size() int64                 { return 0 }
-func (nothing) restore(*record) restoration { return nil }
-func (nothing) doubt(time.Time) bool        { return false }
-
 // recordSize is what a record takes besides what it holds, about.
 const recordSize = 300
 
@@ -79,18 +72,28 @@ func (sh *shelf) keep(space, name string, m memory) {
 	}
 	r := sh.find(space, name)
 	if r == nil {
-		r = &record{space: space, name: name}
-		r.place = sh.recent.PushFront(r)
-		names := sh.spaces[space]
-		if names == nil {
-			names = map[string]*record{}
-			sh.spaces[space] = names
-		}
-		names[name] = r
+		r = sh.add(space, name, false)
 	}
 	r.memory = m
 	sh.measure(r)
 	sh.makeRoom(0)
+}
+
+// add makes a record of a key that has none.
+func (sh *shelf) add(space, name string, waits bool) *record {
+	r := &record{space: space, name: name, waits: waits}
+	if waits {
+		r.place = sh.waiting.PushBack(r)
+	} else {
+		r.place = sh.recent.PushFront(r)
+	}
+	names := sh.spaces[space]
+	if names == nil {
+		names = map[string]*record{}
+		sh.spaces[space] = names
+	}
+	names[name] = r
+	return r
 }
 
 // measure notes how large a record is now.
@@ -141,12 +144,11 @@ func (sh *shelf) forgetSettled(space string) {
 	}
 }
 
-// await keeps what is known of a key until Redis is back. There must be room: see makeRoom.
+// await keeps what is known of a key until Redis is back. There should be room: see makeRoom.
 func (sh *shelf) await(space, name string, m memory) {
 	r := sh.find(space, name)
 	if r == nil {
-		sh.keep(space, name, nothing{})
-		r = sh.find(space, name)
+		r = sh.add(space, name, true)
 	}
 	sh.wait(r)
 	r.memory = m

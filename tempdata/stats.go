@@ -22,6 +22,8 @@ type Stats struct {
 	// Outages of Redis; Degraded calls, done in memory; Restored changes, written when Redis was back; Overtaken ones,
 	// for which Redis had something newer.
 	Outages, Degraded, Restored, Overtaken int64
+	// Abandoned changes, which Redis refused when it was back, are lost.
+	Abandoned int64
 	// Records in memory, how many of them are Waiting for Redis, and the Bytes they take, about.
 	Records, Waiting, Bytes int64
 }
@@ -34,7 +36,7 @@ func (s *Store) Stats() Stats {
 		Submitted: c.submitted.Load(), Leased: c.leased.Load(),
 		Unmet: c.refused.Load(), Failed: c.failed.Load(), Full: c.full.Load(), Contended: c.contended.Load(),
 		Unreadable: c.unreadable.Load(), Unsafe: c.unsafe.Load(),
-		Outages: c.outages.Load(), Degraded: c.degraded.Load(), Restored: c.restored.Load(), Overtaken: c.overtaken.Load(),
+		Outages: c.outages.Load(), Degraded: c.degraded.Load(), Restored: c.restored.Load(), Overtaken: c.overtaken.Load(), Abandoned: c.abandoned.Load(),
 	}
 	for _, l := range s.lanes {
 		stats.Records += l.records.Load()
@@ -44,60 +46,73 @@ func (s *Store) Stats() Stats {
 	return stats
 }
 
-// Names under which Counts sums up the namespaces of all users, the forms of all users, and the histories.
-const (
-	countUsers = "users"
-	countForms = "forms"
-)
-
-// Counts returns how many values, forms and histories there are, by namespace, the largest first: those of all users
-// together as users and forms. It takes a round trip for each 1000 namespaces and users. It returns ErrUnavailable.
+// Counts returns how many values there are in each namespace that is not a user's, and how many histories; and as user_* how
+// many users have values, and as forms/* how many have forms, about: some may have had them. The largest come first, at
+// most 1000. It returns ErrUnavailable.
 func (s *Store) Counts(ctx context.Context) ([]Count, error) {
 	if s.outage.on() {
 		return nil, ErrUnavailable
 	}
-	spaces, err := s.spaces(ctx)
-	if err != nil {
-		return nil, err
+	users, shared := kindUsers, []string{kindShared}
+	if s.cfg.Django {
+		users, shared = kindBotsUsers, append(shared, kindBots)
+	}
+	var spaces []string
+	for _, kind := range shared {
+		some, _, err := s.cfg.Redis.SScan(ctx, s.kindKey(kind), 0, "", MaxPage).Result()
+		if err != nil {
+			return nil, s.unavailable(ctx, "counting", err)
+		}
+		spaces = append(spaces, slices.DeleteFunc(some, s.ofOtherLayout)...)
 	}
 	now, err := s.cfg.Redis.Time(ctx).Result()
 	if err != nil {
-		return nil, s.unavailable("counting", err)
+		return nil, s.unavailable(ctx, "counting", err)
 	}
-	sums := map[string]int64{}
-	for some := range slices.Chunk(spaces, MaxPage) {
-		pipe := s.cfg.Redis.Pipeline()
-		counts := make([]*redis.IntCmd, len(some))
-		for i, space := range some {
-			counts[i] = pipe.ZCount(ctx, s.indexKey(space), strconv.FormatInt(now.UnixMilli(), 10), "+inf")
-		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, s.unavailable("counting", err)
-		}
-		for i, space := range some {
-			sums[countName(space)] += counts[i].Val()
-		}
+	pipe := s.cfg.Redis.Pipeline()
+	sizes := map[string]*redis.IntCmd{}
+	for _, space := range spaces {
+		name := strings.TrimSuffix(strings.TrimPrefix(space, botsOf), "/")
+		sizes[name] = pipe.ZCount(ctx, s.indexKey(space), strconv.FormatInt(now.UnixMilli(), 10), "+inf")
 	}
-	counts := make([]Count, 0, len(sums))
-	for name, n := range sums {
-		if n > 0 {
-			counts = append(counts, Count{name, n})
+	for name, kind := range map[string]string{kindUsers: users, kindForms: kindForms} {
+		sizes[name] = pipe.SCard(ctx, s.kindKey(kind))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, s.unavailable(ctx, "counting", err)
+	}
+	counts := make([]Count, 0, len(sizes))
+	for name, n := range sizes {
+		if n.Val() > 0 {
+			counts = append(counts, Count{name, n.Val()})
 		}
 	}
 	slices.SortFunc(counts, func(a, b Count) int {
 		return cmp.Or(cmp.Compare(b.Keys, a.Keys), cmp.Compare(a.Namespace, b.Namespace))
 	})
-	return counts, nil
+	return counts, s.prune(ctx)
 }
 
-func countName(space string) string {
-	switch {
-	case space == historySpc:
-		return histories
-	case strings.HasPrefix(space, formsOf):
-		return countForms
-	case isUserNamespace(space):
-		return countUsers
+// prune takes lists that are not there any more out of the lists of lists, looking at some that were not looked at lately.
+func (s *Store) prune(ctx context.Context) error {
+	for _, kind := range s.kinds() {
+		s.mu.Lock()
+		cursor := s.pruned[kind]
+		s.mu.Unlock()
+		some, next, err := s.cfg.Redis.SScan(ctx, s.kindKey(kind), cursor, "", clearPage).Result()
+		if err != nil {
+			return s.unavailable(ctx, "looking for lists that are gone", err)
+		}
+		s.mu.Lock()
+		s.pruned[kind] = next
+		s.mu.Unlock()
+		keys, args := []string{s.kindKey(kind)}, []any{}
+		for _, space := range some {
+			keys, args = append(keys, s.indexKey(space)), append(args, space)
+		}
+		if err := pruneScript.Run(ctx, s.cfg.Redis, keys, args...).Err(); err != nil {
+			return s.unavailable(ctx, "forgetting lists that are gone", err)
+		}
 	}
-	return space
+	return nil
 }

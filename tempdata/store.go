@@ -32,12 +32,16 @@ var (
 	clearSource string
 	//go:embed see.lua
 	seeSource string
+	//go:embed prune.lua
+	pruneSource string
 	//go:embed form.lua
 	formSource string
 	//go:embed botform.lua
 	botFormSource string
 	//go:embed restoreform.lua
 	restoreFormSource string
+	//go:embed restorebotform.lua
+	restoreBotFormSource string
 	//go:embed append.lua
 	appendSource string
 	//go:embed deletehistory.lua
@@ -50,19 +54,21 @@ var (
 	restoreScript = redis.NewScript(indexSource + restoreSource)
 	clearScript   = redis.NewScript(clearSource)
 	seeScript     = redis.NewScript(indexSource + seeSource)
+	pruneScript   = redis.NewScript(pruneSource)
 
 	formScript           = redis.NewScript(indexSource + conditionSource + formSource)
 	botFormScript        = redis.NewScript(indexSource + conditionSource + botFormSource)
 	restoreFormScript    = redis.NewScript(indexSource + restoreFormSource)
+	restoreBotFormScript = redis.NewScript(indexSource + restoreBotFormSource)
 	appendScript         = redis.NewScript(indexSource + appendSource)
-	deleteHistoryScript  = redis.NewScript(deleteHistorySource)
+	deleteHistoryScript  = redis.NewScript(indexSource + deleteHistorySource)
 	restoreHistoryScript = redis.NewScript(indexSource + restoreHistorySource)
 )
 
 // loadScripts lets the server know the scripts of the lanes. (In a pipeline Script.Load would forget their hashes.)
 func loadScripts(ctx context.Context, rdb *redis.Client) error {
 	for _, script := range []*redis.Script{
-		putScript, touchScript, restoreScript, clearScript, formScript, botFormScript, restoreFormScript, appendScript,
+		putScript, touchScript, restoreScript, clearScript, formScript, botFormScript, restoreFormScript, restoreBotFormScript, appendScript,
 		deleteHistoryScript, restoreHistoryScript,
 	} {
 		if err := script.Load(ctx, rdb).Err(); err != nil {
@@ -78,7 +84,6 @@ var errReply = errors.New("tempdata: a script returned what it should not")
 type Store struct {
 	cfg    Config
 	layout layout
-	lists  string // the key of the list of lists
 	lanes  []*lane
 	seed   maphash.Seed
 	outage *outage
@@ -89,12 +94,13 @@ type Store struct {
 	started bool
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+	pruned  map[string]uint64 // how far the lists of lists were pruned: cursors of SSCAN
 }
 
 // counters count what was done since the Store was made.
 type counters struct {
 	reads, writes, deletes, refused          atomic.Int64
-	degraded, restored, overtaken            atomic.Int64
+	degraded, restored, overtaken, abandoned atomic.Int64
 	submitted, appended, leased, unreadable  atomic.Int64
 	unsafe, outages, failed, full, contended atomic.Int64
 }
@@ -108,12 +114,12 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, seed: maphash.MakeSeed(), lists: cfg.Prefix + ":indexes"}
+	s := &Store{cfg: cfg, seed: maphash.MakeSeed(), pruned: map[string]uint64{}}
 	var err error
 	if s.layout, err = newLayout(cfg); err != nil {
 		return nil, err
 	}
-	s.outage = newOutage(s)
+	s.outage = &outage{store: s}
 	for range lanes {
 		s.lanes = append(s.lanes, newLane(&s.cfg, s.outage, memoryOfLane(cfg.MemoryBytes)))
 	}
@@ -218,12 +224,9 @@ func (s *Store) countFailure(err error) {
 type outage struct {
 	store *Store
 	away  atomic.Bool
-	wake  chan struct{}
 	// runID names the process that Redis is; "" if it is not known. Only watch uses it.
 	runID string
 }
-
-func newOutage(s *Store) *outage { return &outage{store: s, wake: make(chan struct{}, 1)} }
 
 func (o *outage) on() bool { return o.away.Load() }
 
@@ -233,10 +236,6 @@ func (o *outage) begin(err error) {
 		o.store.count.outages.Add(1)
 		o.store.cfg.Logger.Warn("Redis does not answer: temporary data is kept in memory as far as it fits, if that is not turned off",
 			zap.Error(err))
-	}
-	select {
-	case o.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -257,7 +256,6 @@ func (o *outage) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-o.wake:
 		case <-ticker.C:
 		}
 		if away := o.away.Load(); !away && time.Since(identified) < identifyEvery || away && o.probe(ctx) != nil {

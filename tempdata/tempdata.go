@@ -137,8 +137,9 @@ type PatchForm struct {
 type Submit struct {
 	FormKey
 	Condition Condition
-	// IdempotencyKey, if not "", makes the same call, repeated within an hour, return the same: 1 to 255 bytes.
-	IdempotencyKey string
+	// IdempotencyKey, if not "", makes the call, repeated within an hour, return the same, whatever there is by now: 1 to 255
+	// bytes. Fingerprint, of any size, must be the same then.
+	IdempotencyKey, Fingerprint string
 	// Publish, if not nil, is called with the form before Submit returns. When it fails the form is put back, unless there
 	// is another of its name by then. The call that follows, also after a crash in between, calls it with the same ID, unless
 	// the form was changed: what is published under that ID is published once.
@@ -246,6 +247,10 @@ const (
 var (
 	// ErrNotFound says that there is no such value, form, step, history or lease.
 	ErrNotFound = errors.New("tempdata: not found")
+	// ErrNoStep is an ErrNotFound: there is a form, but it has no such step.
+	ErrNoStep = fmt.Errorf("%w: the form has no such step", ErrNotFound)
+	// ErrKeyReused says that an IdempotencyKey came again with another Fingerprint.
+	ErrKeyReused = errors.New("tempdata: the idempotency key was used for another submission")
 	// ErrUnavailable says that Redis did not answer, so that nothing can be promised: also that something is not there. A
 	// change may have been made all the same. The same call may succeed later.
 	ErrUnavailable = errors.New("tempdata: Redis is unavailable")

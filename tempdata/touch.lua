@@ -5,11 +5,11 @@ local tag = tagOf(KEYS[3])
 if not met(ARGV[2], tag) then
   return { 0, tag }
 elseif tag == '' then
-  redis.call('ZREM', KEYS[1], ARGV[4])
+  forget(KEYS[1], KEYS[2], ARGV[1], ARGV[4])
   return { -1 }
 elseif ARGV[3] == '0' then
   redis.call('DEL', KEYS[3])
-  redis.call('ZREM', KEYS[1], ARGV[4])
+  forget(KEYS[1], KEYS[2], ARGV[1], ARGV[4])
 else
   redis.call('PEXPIRE', KEYS[3], ARGV[3])
   note(KEYS[1], KEYS[2], ARGV[1], ARGV[3], ARGV[4])

@@ -96,15 +96,22 @@ type valueMemory struct {
 	// base is the tag of what Redis held when it went away, "" for nothing; known says that this is known.
 	base  string
 	known bool
-	// lost says that it is to be put back only if Redis has lost it.
+	// lost says that it does not wait because it was changed, but because Redis may have lost it.
 	lost bool
 }
 
 func (m *valueMemory) size() int64 { return int64(len(m.raw) + len(m.key.Namespace) + len(m.key.Name)) }
 
 func (m *valueMemory) doubt(now time.Time) bool {
-	m.lost = m.raw != "" && now.Before(m.expires)
-	return m.lost
+	if m.raw == "" || !now.Before(m.expires) {
+		return false
+	}
+	c, err := m.store.layout.decode(m.key, m.raw)
+	if err != nil {
+		return false
+	}
+	m.at, m.base, m.known, m.lost = c.at, "", true, true
+	return true
 }
 
 // recall returns what is known of a value, nil if nothing.
@@ -147,12 +154,14 @@ func kept(ttl time.Duration) time.Duration {
 // change changes a value in memory; raw is "" to delete it.
 func (s *Store) change(sh *shelf, key Key, raw string, at time.Time, ttl time.Duration) error {
 	m := &valueMemory{store: s, key: key, raw: raw, at: at, expires: at.Add(ttl)}
+	old := s.recall(sh, key) // Before it may be forgotten to make room.
+	waits := sh.waitsFor(key.Namespace, key.Name)
 	if !sh.makeRoom(m.size() + recordSize) {
 		return ErrFull
 	}
-	if old := s.recall(sh, key); old != nil {
+	if old != nil {
 		m.base, m.known = old.base, old.known
-		if !sh.find(key.Namespace, key.Name).waits {
+		if !waits {
 			m.base, m.known = tagOf(old.raw), true
 		}
 	}
@@ -171,16 +180,19 @@ type getValues struct {
 	left []*redis.DurationCmd
 }
 
-func (o *getValues) size() int { return 64 * len(o.keys) }
+// size is a guess of what comes back.
+func (o *getValues) size() int { return 2 << 10 * len(o.keys) }
 
 func (o *getValues) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 	names := make([]string, len(o.keys))
 	o.left = make([]*redis.DurationCmd, len(o.keys))
 	for i, key := range o.keys {
 		names[i] = o.store.layout.redisKey(key)
-		o.left[i] = pipe.PTTL(ctx, names[i])
 	}
 	o.get = pipe.MGet(ctx, names...)
+	for i, name := range names {
+		o.left[i] = pipe.PTTL(ctx, name)
+	}
 }
 
 func (o *getValues) receive(sh *shelf) error {
@@ -190,7 +202,9 @@ func (o *getValues) receive(sh *shelf) error {
 	o.raws, o.ttls = make([]string, len(o.keys)), make([]time.Duration, len(o.keys))
 	for i, value := range o.get.Val() {
 		o.raws[i], _ = value.(string)
-		o.ttls[i] = o.left[i].Val()
+		if o.ttls[i] = o.left[i].Val(); o.ttls[i] == -2 {
+			o.raws[i] = "" // It has gone since.
+		}
 		o.store.learn(sh, o.keys[i], o.raws[i], o.ttls[i])
 	}
 	return nil
@@ -263,16 +277,19 @@ type putTogether struct {
 	err     error
 }
 
-// join adds the values of a put to those before, if there are any and neither has a condition; else it begins anew.
+// join adds the values of a put to those before, if there are any like them and neither has a condition; else it begins
+// anew.
 func (o *putValues) join(before *putTogether) (t *putTogether) {
-	if t = before; t == nil || o.condition != "" || t.args[0] != "" {
-		t = &putTogether{keys: append(make([]string, 0, 1+2*len(o.keys)), o.store.listsKey()), args: append(make([]any, 0, 1+4*len(o.keys)), o.condition)}
+	space := o.store.valueSpace(o.keys[0].Namespace)
+	lists := o.store.listsKey(space)
+	if t = before; t == nil || o.condition != "" || t.args[0] != "" || t.keys[0] != lists {
+		t = &putTogether{keys: append(make([]string, 0, 1+2*len(o.keys)), lists), args: append(make([]any, 0, 1+4*len(o.keys)), o.condition)}
 	}
 	o.sent, o.from = t, t.count
-	index := o.store.indexKey(o.keys[0].Namespace)
+	index := o.store.indexKey(space)
 	for i, key := range o.keys {
 		t.keys = append(t.keys, index, o.store.layout.redisKey(key))
-		t.args = append(t.args, key.Namespace, o.raws[i], o.ttls[i].Milliseconds(), key.Name)
+		t.args = append(t.args, space, o.raws[i], o.ttls[i].Milliseconds(), key.Name)
 	}
 	t.count += len(o.keys)
 	return t
@@ -330,20 +347,20 @@ func (o *putValues) local(sh *shelf) error {
 	for _, raw := range o.raws {
 		need += int64(len(raw)) + 2*MaxNameSize + recordSize
 	}
+	if m := o.store.recall(sh, o.keys[0]); o.condition != "" {
+		if m == nil {
+			return ErrUnavailable
+		}
+		if tag := tagOf(m.raw); !met(o.condition, tag) {
+			return &PreconditionError{quoted(tag)}
+		}
+	}
 	if !sh.makeRoom(need) {
 		return ErrFull
 	}
 	o.created = o.allCreated()
 	for i, key := range o.keys {
 		m := o.store.recall(sh, key)
-		if i == 0 && o.condition != "" {
-			if m == nil {
-				return ErrUnavailable
-			}
-			if tag := tagOf(m.raw); !met(o.condition, tag) {
-				return &PreconditionError{quoted(tag)}
-			}
-		}
 		o.created[i] = m == nil || m.raw == ""
 		if err := o.store.change(sh, key, o.raws[i], o.at, o.ttls[i]); err != nil {
 			return err
@@ -368,8 +385,9 @@ type touchValue struct {
 func (o *touchValue) size() int { return 256 }
 
 func (o *touchValue) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
-	keys := []string{o.store.indexKey(o.key.Namespace), o.store.listsKey(), o.store.layout.redisKey(o.key)}
-	o.reply = pipe.EvalSha(ctx, touchScript.Hash(), keys, o.key.Namespace, o.condition, o.ttl.Milliseconds(), o.key.Name)
+	space := o.store.valueSpace(o.key.Namespace)
+	keys := []string{o.store.indexKey(space), o.store.listsKey(space), o.store.layout.redisKey(o.key)}
+	o.reply = pipe.EvalSha(ctx, touchScript.Hash(), keys, space, o.condition, o.ttl.Milliseconds(), o.key.Name)
 }
 
 func (o *touchValue) receive(sh *shelf) error {
@@ -413,11 +431,17 @@ func (o *touchValue) local(sh *shelf) error {
 	if m.raw == "" {
 		return ErrNotFound
 	}
-	raw := m.raw
+	raw, at := m.raw, time.Now()
 	if o.ttl == 0 {
 		raw = ""
+	} else if c, err := o.store.layout.decode(o.key, raw); err == nil && !c.at.IsZero() {
+		at = c.at // It is not written anew: another may have been since it was.
 	}
-	return o.store.change(sh, o.key, raw, time.Now(), o.ttl)
+	if err := o.store.change(sh, o.key, raw, at, o.ttl); err != nil {
+		return err
+	}
+	o.store.recall(sh, o.key).expires = time.Now().Add(o.ttl)
+	return nil
 }
 
 func (o *touchValue) waits(sh *shelf) bool { return sh.waitsFor(o.key.Namespace, o.key.Name) }
@@ -440,8 +464,9 @@ func (o *restoreValue) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf)
 	if ttl <= 0 {
 		raw = "" // It has expired, and so has what it replaced.
 	}
-	keys := []string{m.store.indexKey(m.key.Namespace), m.store.listsKey(), m.store.layout.redisKey(m.key)}
-	o.reply = pipe.EvalSha(ctx, restoreScript.Hash(), keys, m.key.Namespace, m.base, raw, ttl, m.key.Name)
+	space := m.store.valueSpace(m.key.Namespace)
+	keys := []string{m.store.indexKey(space), m.store.listsKey(space), m.store.layout.redisKey(m.key)}
+	o.reply = pipe.EvalSha(ctx, restoreScript.Hash(), keys, space, m.base, raw, ttl, m.key.Name)
 }
 
 func (o *restoreValue) receive(sh *shelf) error {
@@ -462,7 +487,7 @@ func (o *restoreValue) receive(sh *shelf) error {
 		sh.settled(o.record)
 		m.base, m.known, m.lost = "", false, false
 		m.store.count.restored.Add(1)
-	case m.lost || !m.newer(theirs):
+	case !m.newer(theirs):
 		if !m.lost {
 			m.store.count.overtaken.Add(1)
 		}
@@ -511,4 +536,15 @@ func (o *refresh) receive(sh *shelf) error {
 	return o.getValues.receive(sh)
 }
 
-func (o *refresh) local(*shelf) error { return nil }
+// local leaves it for later.
+func (o *refresh) local(*shelf) error { return ErrUnavailable }
+
+// forgetBotForm forgets the form of the bot of which a value is a step, unless it waits.
+func (sh *shelf) forgetBotForm(namespace, name string) {
+	if !strings.HasPrefix(name, stepPrefix) || !isUserNamespace(namespace) {
+		return
+	}
+	if space := formsOf + strings.TrimPrefix(namespace, userPrefix); !sh.waitsFor(space, BotForm) {
+		sh.forget(space, BotForm)
+	}
+}

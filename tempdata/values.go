@@ -259,7 +259,7 @@ func (s *Store) PutMany(ctx context.Context, namespace string, items []Item) ([]
 func (s *Store) List(ctx context.Context, namespace, cursor string, limit int) (Page, error) {
 	var wrong problems
 	s.space(&wrong, namespace)
-	page, err := s.list(ctx, &wrong, namespace, cursor, limit)
+	page, err := s.list(ctx, &wrong, s.valueSpace(namespace), cursor, limit)
 	if isUserNamespace(namespace) { // The steps of the bot's form are no keys of callers.
 		page.Items = slices.DeleteFunc(page.Items, func(l Listed) bool { return strings.HasPrefix(l.Name, stepPrefix) })
 	}
@@ -277,26 +277,29 @@ func (s *Store) list(ctx context.Context, wrong *problems, space, cursor string,
 	if err := s.synced(ctx, space); err != nil {
 		return Page{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	inTime, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	members, next, err := expiryset.Page(ctx, s.cfg.Redis, s.indexKey(space), cursor, limit)
+	members, next, err := expiryset.Page(inTime, s.cfg.Redis, s.indexKey(space), cursor, limit)
 	switch {
 	case errors.Is(err, expiryset.ErrCursor):
 		return Page{}, invalid("cursor", wantCursor)
 	case err != nil:
-		return Page{}, s.unavailable("listing", err)
+		return Page{}, s.unavailable(ctx, "listing", err)
 	}
 	page := Page{Items: make([]Listed, len(members)), Next: next}
 	for i, m := range members {
-		page.Items[i] = Listed(m)
+		if page.Items[i] = Listed(m); m.ExpiresIn > 2*MaxTTL {
+			page.Items[i].ExpiresIn = 0 // It was written by the bot, to be kept for ever.
+		}
 	}
 	return page, nil
 }
 
-// unavailable wraps what a command outside of the lanes returned, and tells the lanes if Redis is away.
-func (s *Store) unavailable(doing string, err error) error {
+// unavailable wraps what a command outside of the lanes returned, and tells the lanes if Redis is away; that the time of the
+// caller's ctx is over does not say so.
+func (s *Store) unavailable(ctx context.Context, doing string, err error) error {
 	s.count.failed.Add(1)
-	if err := replyError(err); errors.Is(err, errAway) {
+	if err := replyError(err); errors.Is(err, errAway) && ctx.Err() == nil {
 		s.outage.begin(err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
@@ -305,7 +308,7 @@ func (s *Store) unavailable(doing string, err error) error {
 // synced waits until the list knows what the bot has written before. After a start or a lost connection that takes a walk
 // over all keys, for which nobody waits longer than twice the timeout.
 func (s *Store) synced(ctx context.Context, space string) error {
-	if s.watch == nil || strings.Contains(space, "/") {
+	if s.watch == nil || !strings.HasPrefix(space, botsOf) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.Timeout)
@@ -340,7 +343,7 @@ func (s *Store) Clear(ctx context.Context, namespace string) (int, error) {
 	if err := wrong.err(); err != nil {
 		return 0, err
 	}
-	return s.clear(ctx, namespace, stepsIn(namespace))
+	return s.clear(ctx, s.valueSpace(namespace), stepsIn(namespace))
 }
 
 // stepsIn returns what the names begin with that are no keys of callers in a namespace, but steps of the bot's form.
@@ -356,22 +359,16 @@ func (s *Store) clear(ctx context.Context, space, keep string) (int, error) {
 	if err := s.synced(ctx, space); err != nil {
 		return 0, err
 	}
-	left, err := s.cfg.Redis.ZCard(ctx, s.indexKey(space)).Result()
-	if err != nil {
-		return 0, s.unavailable("clearing", err)
-	}
 	deleted := 0
-	for left > 0 {
+	for {
 		op := &clearSpace{store: s, space: space, keep: keep}
 		if _, err := s.do(ctx, laneName(space), op, &s.count.deletes); err != nil {
 			return deleted, err
 		}
-		deleted += op.deleted
-		if left -= int64(op.named); op.named == 0 {
-			break
+		if deleted += op.deleted; op.named < clearPage {
+			return deleted, nil
 		}
 	}
-	return deleted, nil
 }
 
 // ClearUser deletes all temporary data of a user: values, forms and the state of the conversation. It returns how many of
@@ -380,7 +377,7 @@ func (s *Store) ClearUser(ctx context.Context, userID int64) (int, error) {
 	if userID <= 0 {
 		return 0, invalid("user_id", wantUserID)
 	}
-	values, err := s.clear(ctx, UserNamespace(userID), stepPrefix)
+	values, err := s.clear(ctx, s.valueSpace(UserNamespace(userID)), stepPrefix)
 	if err != nil {
 		return values, err
 	}
@@ -398,32 +395,29 @@ func (s *Store) ClearAll(ctx context.Context) (int, error) {
 	deleted := 0
 	for _, space := range spaces {
 		n, err := s.clear(ctx, space, "")
-		if deleted += n; err != nil {
-			return deleted, err
+		if !strings.HasPrefix(space, submittedOf) { // Which callers think gone.
+			deleted += n
 		}
-	}
-	for _, l := range s.lanes {
-		if _, err := l.do(ctx, forgetHistories{}); err != nil {
+		if err != nil {
 			return deleted, err
 		}
 	}
 	return deleted, nil
 }
 
-// spaces returns the names of all lists.
+// spaces returns the names of all lists of this layout.
 func (s *Store) spaces(ctx context.Context) (spaces []string, err error) {
-	if err := s.synced(ctx, ""); err != nil {
+	if err := s.synced(ctx, botsOf); err != nil {
 		return nil, err
 	}
-	var cursor uint64
-	for {
-		some, next, err := s.cfg.Redis.SScan(ctx, s.listsKey(), cursor, "", MaxPage).Result()
-		if err != nil {
-			return nil, s.unavailable("listing what there is", err)
-		}
-		spaces = append(spaces, some...)
-		if cursor = next; cursor == 0 {
-			return spaces, nil
+	for _, kind := range s.kinds() {
+		for cursor, more := uint64(0), true; more; more = cursor != 0 {
+			var some []string
+			if some, cursor, err = s.cfg.Redis.SScan(ctx, s.kindKey(kind), cursor, "", MaxPage).Result(); err != nil {
+				return nil, s.unavailable(ctx, "listing what there is", err)
+			}
+			spaces = append(spaces, slices.DeleteFunc(some, s.ofOtherLayout)...)
 		}
 	}
+	return spaces, nil
 }

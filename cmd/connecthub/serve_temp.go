@@ -54,7 +54,7 @@ func tempStats(store *tempdata.Store) *api.TempDataStats {
 		"reads": s.Reads, "writes": s.Writes, "deletes": s.Deletes, "appends": s.Appends, "submitted": s.Submitted, "leased": s.Leased,
 		"unmet": s.Unmet, "failed": s.Failed, "full": s.Full, "contended": s.Contended,
 		"unreadable": s.Unreadable, "unsafe": s.Unsafe,
-		"outages": s.Outages, "degraded": s.Degraded, "restored": s.Restored, "overtaken": s.Overtaken,
+		"outages": s.Outages, "degraded": s.Degraded, "restored": s.Restored, "overtaken": s.Overtaken, "abandoned": s.Abandoned,
 		"records": s.Records, "waiting": s.Waiting, "bytes": s.Bytes,
 	}}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
