@@ -27,6 +27,8 @@ func allowRoute(c echo.Context) error {
 		return allow(c, "menus")
 	case strings.HasPrefix(route, "/v1/temp/"):
 		return allowTemp(c, pathParam(c, "namespace"))
+	case route == "/v1/users/:user_id/cache":
+		return allowUserCache(c, ofUser(pathParam(c, "user_id")).namespace)
 	case strings.HasPrefix(route, "/v1/users/"):
 		return allowTemp(c, ofUser(pathParam(c, "user_id")).namespace)
 	case strings.HasPrefix(route, "/v1/conversations/"):
@@ -100,13 +102,37 @@ func allowTemp(c echo.Context, namespace string) error {
 	if key == nil || key.mayUseTemp(namespace) {
 		return nil
 	}
+	return lacksScope(scopeOf(namespace))
+}
+
+// scopeOf returns the narrowest scope that allows temporary data of a namespace.
+func scopeOf(namespace string) string {
 	switch {
 	case tempScope(namespace):
-		return lacksScope("temp:" + namespace)
+		return "temp:" + namespace
 	case namespace == tempdata.UserNamespace(nobody):
-		return lacksScope("temp:" + everyUser)
+		return "temp:" + everyUser
 	}
-	return lacksScope("temp")
+	return "temp"
+}
+
+// allowUserCache lets a key pass that may clear the menus and the temporary data of a user, or of everybody.
+func allowUserCache(c echo.Context, namespace string) error {
+	key := keyOf(c)
+	if key == nil || key.mayUse("admin") {
+		return nil
+	}
+	var lacking []string
+	if !key.mayUse("menus") {
+		lacking = append(lacking, "menus")
+	}
+	if !key.mayUseTemp(namespace) {
+		lacking = append(lacking, scopeOf(namespace))
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	return lacksScope(strings.Join(lacking, " and ") + "; admin would do too")
 }
 
 func lacksScope(name string) error { return forbidden("The key lacks the scope " + name + ".") }

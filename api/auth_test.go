@@ -62,6 +62,9 @@ func TestKeysAreAskedFor(t *testing.T) {
 			if strings.Contains(string(a.body), token[:10]) {
 				t.Errorf("the answer repeats the token: %s", a.body)
 			}
+			if strings.Contains(string(a.body), `\u003c`) {
+				t.Errorf("the answer is written for HTML: %s", a.body)
+			}
 		}
 		h.post(t, "/v1/events/global", `{"type":"tick"}`, "Authorization: "+header).problem(t, 401, "unauthorized")
 	}

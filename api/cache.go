@@ -1,18 +1,20 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/connectbot-hub/connecthub/events"
+	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // ClearUserCache answers DELETE /v1/users/{user_id}/cache.
 func (s *Server) ClearUserCache(c echo.Context, userID UserID) error {
 	a := ofUser(userID)
-	if err := allow(c, "menus"); err != nil {
+	if err := a.unconditional(c); err != nil {
 		return err
 	}
 	menus, err := s.deps.Menus.DropUser(toTheEnd(c), a.userID)
@@ -21,7 +23,7 @@ func (s *Server) ClearUserCache(c echo.Context, userID UserID) error {
 	}
 	values, err := s.deps.Temp.ClearUser(toTheEnd(c), a.userID)
 	if err != nil {
-		return err
+		return partlyCleared(err)
 	}
 	channel, err := events.User(a.userID)
 	if err != nil {
@@ -33,14 +35,25 @@ func (s *Server) ClearUserCache(c echo.Context, userID UserID) error {
 
 // ClearCache answers DELETE /v1/cache.
 func (s *Server) ClearCache(c echo.Context) error {
+	if err := new(subject).unconditional(c); err != nil {
+		return err
+	}
 	if err := s.deps.Menus.DropAll(toTheEnd(c)); err != nil {
 		return err
 	}
 	values, err := s.deps.Temp.ClearAll(toTheEnd(c))
 	if err != nil {
-		return err
+		return partlyCleared(err)
 	}
 	return s.answerCleared(c, events.Global(), object(nil).text("cache_type", "all").end(false), CacheCleared{TempData: values})
+}
+
+// partlyCleared says what has become of the cache when the menus are cleared, and then Redis is away.
+func partlyCleared(err error) error {
+	if errors.Is(err, tempdata.ErrUnavailable) {
+		return redisAway("The menus are cleared, and the rest perhaps. Try again; to clear twice does no harm.")
+	}
+	return err
 }
 
 // answerCleared publishes that the cache was cleared, and answers that it was.

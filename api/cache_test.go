@@ -126,3 +126,28 @@ func TestClearCacheWithoutRedis(t *testing.T) {
 		}
 	}
 }
+
+// TestClearingHasNoConditions sends conditions to calls that clear. Nothing is cleared.
+func TestClearingHasNoConditions(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, options{})
+	h.fill(t)
+	for _, path := range []string{
+		"/v1/temp/n", "/v1/users/7/temp", "/v1/users/7/forms", "/v1/users/7/cache", "/v1/cache", "/v1/conversations/7/messages",
+	} {
+		for header, fields := range map[string][]string{
+			`If-Match: "46097b6ca318730251ce"`: {"If-Match"}, "If-Match: *": {"If-Match"}, "If-None-Match: *": {"If-None-Match"}, `If-Match: ""`: {"If-Match"},
+		} {
+			p := h.call(t, "DELETE", path, "", header).problem(t, 422, "invalid_fields", fields...)
+			if p.Errors[0].Problem != "is not known here" {
+				t.Errorf("%s with %s: %s", path, header, p.Detail)
+			}
+		}
+	}
+	h.call(t, "DELETE", "/v1/users/0/temp", "", "If-Match: *", "If-None-Match: *").problem(t, 422, "invalid_fields", "user_id", "If-Match", "If-None-Match")
+	for _, path := range []string{"/v1/temp/n/a", "/v1/users/7/temp/a", "/v1/users/7/forms/f", "/v1/users/8/conversation"} {
+		h.get(t, path).is(t, 200, "application/json")
+	}
+	h.get(t, "/v1/menus/7/main").menu(t, "HIT")
+	h.get(t, "/v1/conversations/7/messages").json(t, 200, `{"messages":[1]}`)
+}

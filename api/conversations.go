@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -53,7 +54,7 @@ func (s *Server) AppendMessages(c echo.Context, conversationID ConversationID, p
 
 // unsure says what is to be done after a change of which is not known whether it was made, if it is not harmless to repeat.
 func unsure(err error, advice string) error {
-	if p := problemOfTemp(err); p != nil && p.code == codeRedisUnavailable {
+	if errors.Is(err, tempdata.ErrUnavailable) && !errors.Is(err, tempdata.ErrNotDone) {
 		return redisAway(advice)
 	}
 	return err
@@ -139,6 +140,9 @@ func (s *Server) ListMessages(c echo.Context, conversationID ConversationID, par
 // DeleteMessages answers DELETE /v1/conversations/{conversation_id}/messages.
 func (s *Server) DeleteMessages(c echo.Context, conversationID ConversationID) error {
 	a := ofConversation(conversationID)
+	if err := a.unconditional(c); err != nil {
+		return err
+	}
 	written, err := s.deps.Temp.DeleteHistory(toTheEnd(c), a.conversation)
 	if err != nil {
 		return notFoundAs(err, codeHistoryNotFound, "There is no such history", "The conversation has no history. Perhaps it has expired.")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/labstack/echo/v4"
@@ -123,7 +124,7 @@ func readJSON(c echo.Context, into *bytes.Buffer, also ...string) error {
 		if err != nil || media != echo.MIMEApplicationJSON && !slices.Contains(also, media) || charset != "" && charset != "utf-8" && charset != "UTF-8" {
 			return &problem{
 				status: http.StatusUnsupportedMediaType, code: codeMediaType, title: "Unsupported media type",
-				detail: "Send JSON in UTF-8 with the header Content-Type: application/json.",
+				detail: "Send JSON in UTF-8 with the header Content-Type: " + strings.Join(append(also, echo.MIMEApplicationJSON), " or ") + ".",
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -60,11 +61,20 @@ func (s *Server) DeleteFormStep(c echo.Context, userID UserID, form FormName, st
 }
 
 func stepNotFound(err error) error {
-	return notFoundAs(err, codeStepNotFound, "There is no such step",
-		"The form has no step of this name. Perhaps the form has expired, or was submitted.")
+	if errors.Is(err, tempdata.ErrNoStep) {
+		return noSuchStep(err, "The form is there, but has no step of this name.")
+	}
+	return noSuchStep(err, "The user has no form of this name. Perhaps it has expired, or was submitted.")
+}
+
+func noSuchStep(err error, detail string) error {
+	return notFoundAs(err, codeStepNotFound, "There is no such step", detail)
 }
 
 func formNotFound(err error) error {
+	if errors.Is(err, tempdata.ErrNoStep) {
+		return noSuchStep(err, "The form is there, but has no step left.")
+	}
 	return notFoundAs(err, codeFormNotFound, "There is no such form",
 		"The user has no form of this name. Perhaps it has expired, or was submitted.")
 }
@@ -159,6 +169,9 @@ func (s *Server) ListForms(c echo.Context, userID UserID, params ListFormsParams
 // ClearForms answers DELETE /v1/users/{user_id}/forms.
 func (s *Server) ClearForms(c echo.Context, userID UserID) error {
 	a := ofUser(userID)
+	if err := a.unconditional(c); err != nil {
+		return err
+	}
 	n, err := s.deps.Temp.ClearForms(toTheEnd(c), a.userID)
 	if err != nil {
 		return err

@@ -33,7 +33,9 @@ func TestForm(t *testing.T) {
 	h.get(t, form).problem(t, 404, "form_not_found")
 	h.get(t, form+"/steps/profile").problem(t, 404, "step_not_found")
 	h.delete(t, form).problem(t, 404, "form_not_found")
-	h.delete(t, form+"/steps/profile").problem(t, 404, "step_not_found")
+	if p := h.delete(t, form+"/steps/profile").problem(t, 404, "step_not_found"); !strings.Contains(p.Detail, "no form of this name") {
+		t.Errorf("the detail is %q", p.Detail)
+	}
 	first := h.put(t, form+"/steps/profile", `{"name": "Анна <&>"}`)
 	first.json(t, 201, `{"form":"activity","step":"profile","expires_in":3600}`)
 	second := h.put(t, form+"/steps/date?ttl=600", `"2026-11-24"`)
@@ -58,8 +60,11 @@ func TestForm(t *testing.T) {
 	if a := h.get(t, form+"/steps/profile", "If-None-Match: "+got.tag(t)); a.status != 304 {
 		t.Errorf("a step that is known comes with %d", a.status)
 	}
-	h.get(t, form+"/steps/none").problem(t, 404, "step_not_found")
-	h.delete(t, form+"/steps/none").problem(t, 404, "step_not_found")
+	for _, a := range []answer{h.get(t, form+"/steps/none"), h.delete(t, form+"/steps/none")} {
+		if p := a.problem(t, 404, "step_not_found"); p.Detail != "The form is there, but has no step of this name." {
+			t.Errorf("the detail is %q", p.Detail)
+		}
+	}
 	// A step that is put again stays in its place.
 	h.put(t, form+"/steps/profile", `1`).is(t, 200, "application/json")
 	h.put(t, form+"/steps/last", `[]`).is(t, 200, "application/json")
@@ -102,7 +107,10 @@ func TestFormPatch(t *testing.T) {
 	if f := h.patch(t, form+"?ttl=60", `{"steps":{"new":2}}`, "Content-Type: application/json").form(t); *f.ExpiresIn > 60 {
 		t.Errorf("it is kept for %d s", *f.ExpiresIn)
 	}
-	h.patch(t, form, `{}`, "Content-Type: application/json-patch+json").problem(t, 415, "unsupported_media_type")
+	p := h.patch(t, form, `{}`, "Content-Type: application/json-patch+json").problem(t, 415, "unsupported_media_type")
+	if !strings.Contains(p.Detail, "application/merge-patch+json or application/json.") {
+		t.Errorf("the detail is %q", p.Detail)
+	}
 	h.patch(t, "/v1/users/7/forms/none", `{}`).problem(t, 404, "form_not_found")
 	h.patch(t, "/v1/users/7/forms/none", `{"steps":{"a":1}}`, "If-None-Match: *").form(t)
 }
@@ -152,6 +160,10 @@ func TestFormBack(t *testing.T) {
 			t.Errorf("went back: %s, want %v", a.body, want)
 		}
 	}
+	if p := h.post(t, form+"/back", "").problem(t, 404, "step_not_found"); p.Detail != "The form is there, but has no step left." {
+		t.Errorf("the detail is %q", p.Detail)
+	}
+	h.delete(t, form).is(t, 200, "application/json")
 	h.post(t, form+"/back", "").problem(t, 404, "form_not_found")
 }
 

@@ -46,6 +46,8 @@ type options struct {
 	api   api.Config
 	// wrap puts something in front of the publisher.
 	wrap func(publisher) publisher
+	// leasing is told of each lease that is asked for, before it is.
+	leasing chan<- struct{}
 	// probe is one more health check.
 	probe health.Probe
 	// listen changes the listener.
@@ -142,6 +144,9 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	if o.wrap != nil {
 		deps.Publisher = o.wrap(pub)
 	}
+	if o.leasing != nil {
+		deps.Temp = leaser{temp, o.leasing}
+	}
 	deps.Stats = func() api.Stats {
 		p, f, b, m, t := pub.Stats(), fanout.Stats(), bridge.Stats(), menus.Stats(), temp.Stats()
 		counts, _ := temp.Counts(context.Background()) // None while Redis is away.
@@ -173,6 +178,17 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 		}
 	}
 	return deps
+}
+
+// leaser tells of each lease that is asked for.
+type leaser struct {
+	*tempdata.Store
+	asked chan<- struct{}
+}
+
+func (l leaser) Lease(ctx context.Context, userID int64, ttl, wait time.Duration) (tempdata.Lease, error) {
+	l.asked <- struct{}{}
+	return l.Store.Lease(ctx, userID, ttl, wait)
 }
 
 // announce publishes that menus were cleared.

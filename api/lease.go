@@ -20,15 +20,30 @@ func (s *Server) AcquireLease(c echo.Context, userID UserID, params AcquireLease
 	if params.Token != "" {
 		return s.renewLease(c, a, &params)
 	}
-	// Not to the end: who is gone should not get the lease, which nobody else would have then.
-	lease, err := s.deps.Temp.Lease(c.Request().Context(), a.userID, readTTL(params.TTL), readWait(params.Wait))
+	ctx, done := s.untilDrained(c)
+	defer done()
+	lease, err := s.deps.Temp.Lease(ctx, a.userID, readTTL(params.TTL), readWait(params.Wait))
 	switch {
 	case errors.Is(err, context.Canceled):
-		return redisAway("The caller was gone before the lease was free.") // Nobody reads it.
+		return shuttingDown() // Nobody reads it if the caller is gone.
 	case err != nil:
 		return unsure(a.told(err), "The lease may be held by nobody until its time is over. Try again.")
 	}
 	return c.JSON(http.StatusCreated, Lease{Token: lease.Token, ExpiresIn: seconds(lease.ExpiresIn)})
+}
+
+// untilDrained returns a context for a call that waits. It ends when the caller is gone, who should not get a lease that
+// nobody else would have then, and when the server begins to shut down.
+func (s *Server) untilDrained(c echo.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	go func() {
+		select {
+		case <-s.draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 func (s *Server) renewLease(c echo.Context, a *subject, params *AcquireLeaseParams) error {

@@ -130,3 +130,28 @@ func TestLeaseOfWhoIsGone(t *testing.T) {
 		t.Error("the hub takes Redis for away")
 	}
 }
+
+// TestLeaseOfHubThatShutsDown lets a hub shut down while a caller waits for a lease. The caller is answered at once, and
+// nothing waits for it.
+func TestLeaseOfHubThatShutsDown(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{}, 2)
+	h := startHub(t, options{leasing: asked})
+	h.post(t, leaseOf7+"?ttl=300", "").lease(t, 201)
+	<-asked
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		a, err := h.try(t, http.MethodPost, leaseOf7+"?wait=10", http.NoBody)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		// Had it waited to the end, the lease would be held.
+		if p := a.problem(t, 503, "shutting_down"); !p.Retryable || a.header.Get("Retry-After") != "1" {
+			t.Errorf("retryable %t, Retry-After %q", p.Retryable, a.header.Get("Retry-After"))
+		}
+	})
+	<-asked
+	h.stop(t)
+	waiting.Wait()
+}

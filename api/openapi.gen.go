@@ -301,7 +301,7 @@ type FieldProblem struct {
 
 // Form A form as a whole.
 type Form struct {
-	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	// Degraded True while Redis is away, and it comes from the memory of this hub. Otherwise absent.
 	Degraded bool `json:"degraded,omitempty"`
 
 	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
@@ -439,7 +439,7 @@ type HistoryWritten struct {
 	// ExpiresIn The seconds for which it is kept.
 	ExpiresIn int64 `json:"expires_in"`
 
-	// Length How many messages the history has now.
+	// Length How many messages the history has now; while `degraded`, how many of them this hub knows.
 	Length int `json:"length"`
 }
 
@@ -703,7 +703,7 @@ type Message struct {
 
 // MessageList Messages of a history.
 type MessageList struct {
-	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	// Degraded True while Redis is away, and it comes from the memory of this hub. Otherwise absent.
 	Degraded bool `json:"degraded,omitempty"`
 
 	// Messages The messages as they were posted, or with `meta=true` each as a `Message`.
@@ -896,8 +896,8 @@ type TempCount struct {
 
 // TempDataStats What was done with temporary data, and how much there is.
 type TempDataStats struct {
-	// Keys How many values there are, by namespace; as `users` those of all users, as `forms` the forms of all users, and as
-	// `conversations` the histories. None are counted while Redis is away.
+	// Keys How many values there are, by namespace, and as `conversations` the histories; as `user_*` how many users have
+	// values, and as `forms/*` how many have forms, both about. None are counted while Redis is away.
 	Keys map[string]int64 `json:"keys"`
 
 	// Operations Operations by name since the hub started. Done were `reads`, `writes`, `deletes`, `appends`, `submitted`
@@ -905,7 +905,8 @@ type TempDataStats struct {
 	// conditions `unmet`, `failed` ones, `full` ones, for which there was no memory while Redis was away, and
 	// `contended` patches. `unreadable` values were not decoded, `unsafe` ones of them would have built an object.
 	// There were `outages` of Redis with `degraded` operations in memory, of whose changes some were `restored`,
-	// written when Redis was back, and some `overtaken`, as Redis had something newer. In memory now are
+	// written when Redis was back, some `overtaken`, as Redis had something newer, and some `abandoned`, which
+	// Redis refused, and which are lost. In memory now are
 	// `records`, of which some are `waiting` for Redis, and all take about so many `bytes`.
 	Operations map[string]int64 `json:"operations"`
 }
@@ -1000,7 +1001,7 @@ type TempValue struct {
 	// Data The value.
 	Data json.RawMessage `json:"data"`
 
-	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	// Degraded True while Redis is away, and it comes from the memory of this hub. Otherwise absent.
 	Degraded bool `json:"degraded,omitempty"`
 
 	// ExpiresIn The seconds for which it is kept. Null when another program keeps it for ever.
@@ -1018,7 +1019,7 @@ type TempValue struct {
 
 // TempValues The values that were asked for.
 type TempValues struct {
-	// Degraded True while Redis is away, and it is kept in the memory of this hub. Otherwise absent.
+	// Degraded True while Redis is away, and it comes from the memory of this hub. Otherwise absent.
 	Degraded bool        `json:"degraded,omitempty"`
 	Values   []TempFound `json:"values"`
 }
@@ -1140,6 +1141,9 @@ type FormFound = Form
 // FormNotFound What went wrong, after RFC 9457.
 type FormNotFound = Problem
 
+// FormPatched A form as a whole.
+type FormPatched = Form
+
 // FormStepDeleted A step that was deleted.
 type FormStepDeleted = FormStepGone
 
@@ -1169,6 +1173,9 @@ type InvalidMenuRequest = Problem
 
 // InvalidParameters What went wrong, after RFC 9457.
 type InvalidParameters = Problem
+
+// InvalidSubmission What went wrong, after RFC 9457.
+type InvalidSubmission = Problem
 
 // InvalidTempRequest What went wrong, after RFC 9457.
 type InvalidTempRequest = Problem
@@ -1211,6 +1218,9 @@ type MessagesDeleted = HistoryGone
 
 // MessagesListed Messages of a history.
 type MessagesListed = MessageList
+
+// NothingToGoBack What went wrong, after RFC 9457.
+type NothingToGoBack = Problem
 
 // PayloadTooLarge What went wrong, after RFC 9457.
 type PayloadTooLarge = Problem
@@ -1295,10 +1305,10 @@ type ListMessagesParams struct {
 
 // AppendMessagesParams defines parameters for AppendMessages.
 type AppendMessagesParams struct {
-	// MaxLen How many of the history's messages are kept.
+	// MaxLen How many of the history's messages are kept. Without it 200, also of a longer history.
 	MaxLen string `form:"max_len,omitempty" json:"max_len,omitempty"`
 
-	// TTL How long the history is kept from now on, in whole seconds. Without it 7 days.
+	// TTL How long the history is kept from now on, in whole seconds. Without it 7 days, also if it was more before.
 	TTL string `form:"ttl,omitempty" json:"ttl,omitempty"`
 }
 
@@ -1421,9 +1431,6 @@ type DeleteTempValueParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // HeadTempValueParams defines parameters for HeadTempValue.
@@ -1443,9 +1450,6 @@ type TouchTempValueParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // DeleteConversationParams defines parameters for DeleteConversation.
@@ -1453,9 +1457,6 @@ type DeleteConversationParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // GetConversationParams defines parameters for GetConversation.
@@ -1497,9 +1498,6 @@ type DeleteFormParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // GetFormParams defines parameters for GetForm.
@@ -1527,9 +1525,6 @@ type GoBackInFormParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // DeleteFormStepParams defines parameters for DeleteFormStep.
@@ -1537,23 +1532,19 @@ type DeleteFormStepParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // SubmitFormParams defines parameters for SubmitForm.
 type SubmitFormParams struct {
-	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each time the form is submitted. For an hour the same key
-	// with the same form returns the first submission, with `duplicate` true. Callers do not share keys.
+	// IdempotencyKey 1 to 255 visible ASCII characters that are for one submission: choose a new key, at random, for each. For an hour the
+	// same key returns that submission, with `duplicate` true, whatever `If-Match` says and whatever form of that name
+	// there is by now. With another `publish` it is refused with `idempotency_key_reused`. Neither callers nor forms share
+	// keys.
 	IdempotencyKey SubmitKey `json:"Idempotency-Key,omitempty"`
 
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // ReleaseLeaseParams defines parameters for ReleaseLease.
@@ -1564,10 +1555,10 @@ type ReleaseLeaseParams struct {
 
 // AcquireLeaseParams defines parameters for AcquireLease.
 type AcquireLeaseParams struct {
-	// TTL How long the lease is good, in whole seconds.
+	// TTL How long the lease is good, in whole seconds, 1 to 300.
 	TTL string `form:"ttl,omitempty" json:"ttl,omitempty"`
 
-	// Wait How long to wait for the lease while another caller has it, in whole seconds. Not together with `token`.
+	// Wait How long to wait for the lease while another caller has it, in whole seconds, 0 to 10. Not together with `token`.
 	Wait string `form:"wait,omitempty" json:"wait,omitempty"`
 
 	// Token The token of your lease, to renew it.
@@ -1588,9 +1579,6 @@ type DeleteUserTempValueParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // HeadUserTempValueParams defines parameters for HeadUserTempValue.
@@ -1610,9 +1598,6 @@ type TouchUserTempValueParams struct {
 	// IfMatch One or several `ETag`s with commas between them: the change is made only if one of them is that of what is
 	// there. `*`: only if there is something. Weak tags, with `W/`, never match.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
-
-	// IfNoneMatch `*`: the change is made only if there is nothing. Nothing else may be given here.
-	IfNoneMatch IfNothing `json:"If-None-Match,omitempty"`
 }
 
 // AppendMessagesJSONRequestBody defines body for AppendMessages for application/json ContentType.
@@ -1806,7 +1791,7 @@ type ServerInterface interface {
 	// ClearUserTempValues Delete all values of a user
 	// (DELETE /v1/users/{user_id}/temp)
 	ClearUserTempValues(ctx echo.Context, userID UserID) error
-	// ListUserTempKeys List the keys of a user
+	// ListUserTempKeys List the keys of a user's values
 	// (GET /v1/users/{user_id}/temp)
 	ListUserTempKeys(ctx echo.Context, userID UserID, params ListUserTempKeysParams) error
 	// BatchUserTempValues Get or set many values of a user
@@ -1815,10 +1800,10 @@ type ServerInterface interface {
 	// DeleteUserTempValue Delete a value of a user
 	// (DELETE /v1/users/{user_id}/temp/{key})
 	DeleteUserTempValue(ctx echo.Context, userID UserID, key TempKey, params DeleteUserTempValueParams) error
-	// HeadUserTempValue Look whether a value is there of a user
+	// HeadUserTempValue Look whether a user has a value
 	// (HEAD /v1/users/{user_id}/temp/{key})
 	HeadUserTempValue(ctx echo.Context, userID UserID, key TempKey, params HeadUserTempValueParams) error
-	// TouchUserTempValue Keep a value longer of a user
+	// TouchUserTempValue Keep a value of a user longer
 	// (POST /v1/users/{user_id}/temp/{key}/touch)
 	TouchUserTempValue(ctx echo.Context, userID UserID, key TempKey, params TouchUserTempValueParams) error
 }
@@ -2552,21 +2537,6 @@ func (w *ServerInterfaceWrapper) DeleteTempValue(ctx echo.Context) error {
 
 		params.IfMatch = IfMatch
 	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
-	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteTempValue(ctx, namespace, key, params)
@@ -2661,21 +2631,6 @@ func (w *ServerInterfaceWrapper) TouchTempValue(ctx echo.Context) error {
 
 		params.IfMatch = IfMatch
 	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
-	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.TouchTempValue(ctx, namespace, key, params)
@@ -2727,21 +2682,6 @@ func (w *ServerInterfaceWrapper) DeleteConversation(ctx echo.Context) error {
 		}
 
 		params.IfMatch = IfMatch
-	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -2934,21 +2874,6 @@ func (w *ServerInterfaceWrapper) DeleteForm(ctx echo.Context) error {
 
 		params.IfMatch = IfMatch
 	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
-	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteForm(ctx, userID, form, params)
@@ -3102,21 +3027,6 @@ func (w *ServerInterfaceWrapper) GoBackInForm(ctx echo.Context) error {
 
 		params.IfMatch = IfMatch
 	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
-	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GoBackInForm(ctx, userID, form, params)
@@ -3168,21 +3078,6 @@ func (w *ServerInterfaceWrapper) DeleteFormStep(ctx echo.Context) error {
 		}
 
 		params.IfMatch = IfMatch
-	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -3242,21 +3137,6 @@ func (w *ServerInterfaceWrapper) SubmitForm(ctx echo.Context) error {
 		}
 
 		params.IfMatch = IfMatch
-	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -3430,21 +3310,6 @@ func (w *ServerInterfaceWrapper) DeleteUserTempValue(ctx echo.Context) error {
 
 		params.IfMatch = IfMatch
 	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
-	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteUserTempValue(ctx, userID, key, params)
@@ -3538,21 +3403,6 @@ func (w *ServerInterfaceWrapper) TouchUserTempValue(ctx echo.Context) error {
 		}
 
 		params.IfMatch = IfMatch
-	}
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNothing
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = IfNoneMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -145,11 +147,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, events.ErrTooLarge):
 		return tooLarge("An event has at most " + strconv.Itoa(events.MaxEventSize) + " bytes.")
 	case errors.Is(err, events.ErrKeyReused):
-		return &problem{
-			status: http.StatusUnprocessableEntity, code: codeKeyReused, title: "The idempotency key was used before",
-			detail: "The same Idempotency-Key came with another event. Use a new key for a new event.",
-			fields: []FieldProblem{{Field: "Idempotency-Key", Problem: "was used for another event"}},
-		}
+		return keyReused("The same Idempotency-Key came with another event. Use a new key for a new event.", "was used for another event")
 	case errors.Is(err, events.ErrUnavailable):
 		return redisAway("Try again; with an Idempotency-Key or an id of your own the event is published once.")
 	case errors.Is(err, events.ErrClosed):
@@ -162,6 +160,13 @@ func problemOf(err error) *problem {
 	return &problem{
 		status: http.StatusInternalServerError, code: codeInternal, title: "Internal error",
 		detail: "Something went wrong in the hub. The request id finds it in the log.",
+	}
+}
+
+func keyReused(detail, what string) *problem {
+	return &problem{
+		status: http.StatusUnprocessableEntity, code: codeKeyReused, title: "The idempotency key was used before",
+		detail: detail, fields: []FieldProblem{{Field: "Idempotency-Key", Problem: what}},
 	}
 }
 
@@ -225,8 +230,14 @@ func problemOfTemp(err error) *problem {
 	case errors.Is(err, tempdata.ErrMalformed):
 		return malformed("The body is no JSON that can be kept: " + after(err, tempdata.ErrMalformed) + ".")
 	case errors.Is(err, tempdata.ErrTooLarge):
+		if limit := after(err, tempdata.ErrTooLarge); strings.ContainsAny(limit, "123456789") {
+			return tooLarge("What was sent is too large: " + limit + ".")
+		}
 		return tooLarge("A value, a form with all its steps, and what is appended at once have at most " +
 			strconv.Itoa(tempdata.MaxValueSize) + " bytes, and a form has at most " + strconv.Itoa(tempdata.MaxSteps) + " steps.")
+	case errors.Is(err, tempdata.ErrKeyReused):
+		return keyReused("The same Idempotency-Key came with another publish. Choose a new key for each submission.",
+			"was used to submit with another publish")
 	case errors.Is(err, tempdata.ErrReserved):
 		return reserved("In a user's namespace the keys that begin with form_data_ are the steps of a form. " +
 			"Use /v1/users/{user_id}/forms.")
@@ -254,6 +265,8 @@ func problemOfTemp(err error) *problem {
 			detail:     "Redis is away, and the memory of the hub for what waits for it is full. Nothing was changed.",
 			retryAfter: 1,
 		}
+	case errors.Is(err, tempdata.ErrNotDone):
+		return redisAway("Nothing was changed. Try again.")
 	case errors.Is(err, tempdata.ErrUnavailable):
 		return redisAway("Try again; to send the request twice does no harm.")
 	case errors.Is(err, tempdata.ErrClosed):
@@ -285,7 +298,8 @@ func notAnnounced(what string) *problem {
 // notFoundAs says what it is that was not found.
 func notFoundAs(err error, code, title, detail string) error {
 	if errors.Is(err, menucache.ErrNotFound) || errors.Is(err, tempdata.ErrNotFound) {
-		return &problem{status: http.StatusNotFound, code: code, title: title, detail: detail}
+		// The error stays with it: it may have been answered from memory.
+		return fmt.Errorf("%w: %w", &problem{status: http.StatusNotFound, code: code, title: title, detail: detail}, err)
 	}
 	return err
 }
@@ -327,6 +341,9 @@ func (s *Server) handleError(err error, c echo.Context) {
 	p := problemOf(err)
 	header := c.Response().Header()
 	header.Set(echo.HeaderContentType, "application/problem+json")
+	if tempdata.FromMemory(err) {
+		header["Degraded"] = headerMemory
+	}
 	if p.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(p.retryAfter))
 	}
@@ -342,7 +359,9 @@ func (s *Server) handleError(err error, c echo.Context) {
 		Instance: c.Request().URL.EscapedPath(), RequestID: requestID(c), Retryable: p.retryAfter > 0, Errors: p.fields,
 		CurrentEtag: p.currentETag,
 	}
-	if err := c.Echo().JSONSerializer.Serialize(c, body, ""); err != nil {
+	enc := json.NewEncoder(c.Response())
+	enc.SetEscapeHTML(false) // People read it.
+	if err := enc.Encode(body); err != nil {
 		s.log.Debug("a problem could not be sent", zap.Error(err))
 	}
 }

@@ -114,7 +114,7 @@ func (a *subject) condition(c echo.Context) (when tempdata.Condition) {
 		tags, ok := entityTags(lines)
 		switch {
 		case !ok:
-			a.fail("If-Match", `must be * or entity tags such as "7Q0kX2mZc1e" with commas between them`)
+			a.fail("If-Match", `must be * or entity tags such as "46097b6ca318730251ce" with commas between them`)
 		case tags == nil:
 			when.Exists = true
 		default:
@@ -128,6 +128,16 @@ func (a *subject) condition(c echo.Context) (when tempdata.Condition) {
 		when.Absent = true
 	}
 	return when
+}
+
+// unconditional refuses a condition of a call that heeds none: what clears must not clear what it was told to leave.
+func (a *subject) unconditional(c echo.Context) error {
+	for _, name := range [...]string{"If-Match", "If-None-Match"} {
+		if _, given := c.Request().Header[name]; given {
+			a.fail(name, "is not known here")
+		}
+	}
+	return a.told(nil)
 }
 
 // entityTags reads the fields of If-Match as RFC 9110 has them (13.1.1): no tags for *, else one at least. Weak tags are

@@ -37,7 +37,10 @@ func (s *Server) SubmitForm(c echo.Context, userID UserID, form FormName, params
 		a.fail("Idempotency-Key", wantIdempotencyKey)
 	}
 	condition := a.condition(c)
-	submit := tempdata.Submit{FormKey: a.form(form), Condition: condition, IdempotencyKey: ownKey(c, params.IdempotencyKey)}
+	submit := tempdata.Submit{
+		FormKey: a.form(form), Condition: condition,
+		IdempotencyKey: ownKey(c, params.IdempotencyKey), Fingerprint: fingerprint(event),
+	}
 	var receipt []byte
 	if event != nil && len(a.wrong) == 0 {
 		if err := allowPublish(c, event.Channel, event.Type); err != nil {
@@ -62,6 +65,15 @@ func (s *Server) SubmitForm(c echo.Context, userID UserID, form FormName, params
 	return answerJSON(c, http.StatusOK, o.end(sub.Degraded))
 }
 
+// fingerprint is the same for two requests that publish the same. Neither channels nor types have spaces.
+func fingerprint(event *events.Message) string {
+	if event == nil {
+		return "nothing"
+	}
+	sum := sha256.Sum256([]byte(event.Channel.String() + " " + event.Type + " " + event.CorrelationID))
+	return hex.EncodeToString(sum[:])
+}
+
 // ownKey makes the idempotency key of a caller one that no other caller has.
 func ownKey(c echo.Context, key string) string {
 	if caller := keyOf(c); caller != nil && key != "" {
@@ -76,10 +88,8 @@ func notSubmitted(err error, published bool) error {
 	const again = "Only the same request, with its Idempotency-Key, returns it then."
 	var unpublished *publishError
 	switch {
-	case errors.Is(err, tempdata.ErrNotDone):
-		return redisAway("Nothing is submitted until it is back. The form is where it was. Try again.")
 	case errors.Is(err, tempdata.ErrUnavailable):
-		return redisAway("The form may have been taken out all the same. " + again)
+		return unsure(err, "The form may have been taken out all the same. "+again)
 	case errors.As(err, &unpublished) && errors.Is(err, events.ErrUnavailable):
 		return redisAway("It is not known whether the event was published. The form was put back, unless there is " +
 			"another of its name by now. Try again: as long as nobody changes the form the event is published once.")
@@ -171,8 +181,13 @@ func (a *subject) readEvent(value jsontext.Value, m *events.Message) {
 	if m.Channel, err = events.ParseChannel(channel); err != nil && !told("channel") {
 		a.fail("publish.channel", wantChannel)
 	}
-	if err := events.CheckType(m.Type); err != nil && !told("type") {
-		a.fail("publish.type", after(err, events.ErrBadType))
+	switch err := events.CheckType(m.Type); {
+	case told("type") || err == nil:
+	case m.Type == "":
+		a.fail("publish.type", "is required")
+	default:
+		// The reason begins with what it is about, as it stands alone elsewhere.
+		a.fail("publish.type", strings.NewReplacer("a type is ", "must be ", "a type has ", "must have ").Replace(after(err, events.ErrBadType)))
 	}
 	if len(m.CorrelationID) > events.MaxLabelLength || !utf8.ValidString(m.CorrelationID) || strings.ContainsFunc(m.CorrelationID, unicode.IsControl) {
 		a.fail("publish.correlation_id", fmt.Sprintf("must be UTF-8 without control characters, of at most %d bytes", events.MaxLabelLength))

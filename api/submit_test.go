@@ -244,3 +244,63 @@ func TestSubmitKeysOfCallers(t *testing.T) {
 		t.Errorf("again it is %+v", again)
 	}
 }
+
+// TestSubmitKeyIsForOneSubmission sends a key again, when there is another form, another condition or another event.
+func TestSubmitKeyIsForOneSubmission(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, options{})
+	for i, tt := range []struct {
+		body   string
+		others []string
+	}{
+		{``, []string{
+			`{"publish":{"channel":"user:7","type":"a"}}`,
+		}},
+		{`{"publish":{"channel":"user:7","type":"a","correlation_id":"c"}}`, []string{
+			``, `{}`, `{"publish":{"channel":"user:8","type":"a","correlation_id":"c"}}`, `{"publish":{"channel":"user:7","type":"b","correlation_id":"c"}}`,
+			`{"publish":{"channel":"user:7","type":"a","correlation_id":"d"}}`, `{"publish":{"channel":"user:7","type":"a"}}`,
+		}},
+	} {
+		key := fmt.Sprintf("Idempotency-Key: k%d", i)
+		tag := h.put(t, form+"/steps/a", `1`).tag(t)
+		first := h.post(t, form+"/submit", tt.body, key, "If-Match: "+tag).submission(t)
+		h.put(t, form+"/steps/b", `2`)
+		published := h.logLength(t, "user:7")
+		for _, headers := range [][]string{{key}, {key, "If-Match: " + tag}, {key, "If-Match: *"}} {
+			again := h.post(t, form+"/submit", tt.body, headers...).submission(t)
+			if !again.Duplicate || again.ID != first.ID || string(again.Steps) != `{"a":1}` {
+				t.Errorf("%q: again it is %+v", headers, again)
+			}
+		}
+		for _, other := range tt.others {
+			p := h.post(t, form+"/submit", other, key).problem(t, 422, "idempotency_key_reused", "Idempotency-Key")
+			if p.Retryable || !strings.Contains(p.Detail, "publish") {
+				t.Errorf("the detail is %q, retryable %t", p.Detail, p.Retryable)
+			}
+		}
+		if f := h.get(t, form).form(t); string(f.Steps) != `{"b":2}` {
+			t.Errorf("the other form has the steps %s", f.Steps)
+		}
+		if n := h.logLength(t, "user:7") + h.logLength(t, "user:8"); n != published {
+			t.Errorf("%d events were published, want %d", n, published)
+		}
+		h.post(t, form+"/submit", "", key+"-other").submission(t)
+	}
+}
+
+// TestSubmitSaysWhatIsWrongWithTheType names it once.
+func TestSubmitSaysWhatIsWrongWithTheType(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, options{})
+	for given, want := range map[string]string{
+		``:              "publish.type is required.",
+		`,"type":""`:    "publish.type must not be empty.",
+		`,"type":"Bad"`: "publish.type must be lower case words (a-z, 0-9, _ and -) joined by dots.",
+		`,"type":"` + strings.Repeat("x", 129) + `"`: "publish.type must have 1 to 128 bytes.",
+	} {
+		p := h.post(t, form+"/submit", `{"publish":{"channel":"global"`+given+`}}`).problem(t, 422, "invalid_fields", "publish.type")
+		if p.Detail != want {
+			t.Errorf("%s: the detail is %q, want %q", given, p.Detail, want)
+		}
+	}
+}

@@ -250,6 +250,9 @@ func (s *Server) ClearUserTempValues(c echo.Context, userID UserID) error {
 }
 
 func (s *Server) clearValues(c echo.Context, a *subject) error {
+	if err := a.unconditional(c); err != nil {
+		return err
+	}
 	n, err := s.deps.Temp.Clear(toTheEnd(c), a.namespace)
 	if err != nil {
 		return err

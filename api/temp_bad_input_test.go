@@ -12,7 +12,7 @@ var longName = strings.Repeat("x", 129) //nolint:gochecknoglobals // A constant,
 func TestBadTempRequests(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, options{})
-	const tag = `If-Match: "7Q0kX2mZc1e"`
+	const tag = `If-Match: "46097b6ca318730251ce"`
 	for _, tt := range []struct {
 		call, body string
 		headers    []string
@@ -27,6 +27,10 @@ func TestBadTempRequests(t *testing.T) {
 		{"GET /v1/temp/n/a%2541", ``, nil, []string{"key"}},
 		{"GET /v1/temp/n/" + longName, ``, nil, []string{"key"}},
 		{"DELETE /v1/temp/n/a*", ``, nil, []string{"key"}},
+		{"GET /v1/temp/%2E/k", ``, nil, []string{"namespace"}},
+		{"PUT /v1/users/1/temp/%2E%2E", `1`, nil, []string{"key"}},
+		{"PUT /v1/users/1/forms/%2E%2E/steps/%2E", `1`, nil, []string{"form", "step"}},
+		{"POST /v1/conversations/%2E%2E/messages", `{"message":1}`, nil, []string{"conversation_id"}},
 		{"GET /v1/temp/a%00b", ``, nil, []string{"namespace"}},
 		{"DELETE /v1/temp/%20", ``, nil, []string{"namespace"}},
 		{"PUT /v1/users/1/temp/a%0Ab", `1`, nil, []string{"key"}},
@@ -115,7 +119,7 @@ func TestBadTempRequests(t *testing.T) {
 		// Forms.
 		{"PATCH /v1/users/1/forms/f", `{"form":"g"}`, nil, []string{"form"}},
 		{"PATCH /v1/users/1/forms/f", `{"steps":[]}`, nil, []string{"steps"}},
-		{"PATCH /v1/users/1/forms/f", `{"steps":{"a b":1}}`, nil, []string{"steps.(another name)"}},
+		{"PATCH /v1/users/1/forms/f", `{"steps":{"a b":1}}`, nil, []string{`steps."a b"`}},
 		{"POST /v1/users/1/forms/f/submit", `{"colour":1}`, nil, []string{"colour"}},
 		{"POST /v1/users/1/forms/f/submit", `{"publish":true}`, nil, []string{"publish"}},
 		{"POST /v1/users/1/forms/f/submit", `{"publish":null}`, nil, []string{"publish"}},
@@ -235,7 +239,10 @@ func TestTempTooLarge(t *testing.T) {
 	const most = 256 << 10
 	for _, path := range []string{"/v1/temp/n/k", "/v1/users/1/temp/k", "/v1/users/1/conversation", "/v1/users/1/forms/f/steps/s"} {
 		h.put(t, path, " "+text(most)+" ").is(t, 201, "application/json")
-		h.put(t, path, text(most+1)).problem(t, 413, "payload_too_large")
+		p := h.put(t, path, text(most+1)).problem(t, 413, "payload_too_large")
+		if !strings.Contains(p.Detail, "262144 bytes") || strings.Contains(p.Detail, "100 steps") {
+			t.Errorf("%s: the detail is %q", path, p.Detail)
+		}
 		h.get(t, path).json(t, 200, text(most))
 	}
 	h.put(t, "/v1/users/1/forms/f/steps/t", `1`).problem(t, 413, "payload_too_large")
@@ -247,7 +254,10 @@ func TestTempTooLarge(t *testing.T) {
 	for i := range 100 {
 		h.put(t, "/v1/users/1/forms/g/steps/s"+strings.Repeat("s", i), `1`)
 	}
-	h.put(t, "/v1/users/1/forms/g/steps/more", `1`).problem(t, 413, "payload_too_large")
+	p := h.put(t, "/v1/users/1/forms/g/steps/more", `1`).problem(t, 413, "payload_too_large")
+	if !strings.Contains(p.Detail, "100 steps") || strings.Contains(p.Detail, "bytes") {
+		t.Errorf("the detail is %q", p.Detail)
+	}
 	h.put(t, "/v1/temp/n/deep", strings.Repeat("[", 64)+strings.Repeat("]", 64)).is(t, 201, "application/json")
 	h.put(t, "/v1/temp/n/deep", strings.Repeat("[", 65)+strings.Repeat("]", 65)).problem(t, 400, "malformed_json")
 }

@@ -47,7 +47,9 @@ func TestTempWithoutRedis(t *testing.T) {
 	if a := h.get(t, "/v1/temp/n/a", "If-None-Match: "+got.tag(t)).degraded(t, true); a.status != 304 {
 		t.Errorf("what is known comes with %d", a.status)
 	}
-	h.put(t, "/v1/temp/n/a", `2`, "If-None-Match: *").problem(t, 412, "precondition_failed")
+	if p := h.put(t, "/v1/temp/n/a", `2`, "If-None-Match: *").degraded(t, true).problem(t, 412, "precondition_failed"); p.CurrentEtag != got.tag(t) {
+		t.Errorf("the current ETag is %s", p.CurrentEtag)
+	}
 	h.put(t, "/v1/temp/n/a", `2`, "If-Match: "+got.tag(t)).degraded(t, true).is(t, 200, "application/json")
 	h.post(t, "/v1/temp/n/a/touch?ttl=2000", "").degraded(t, true).is(t, 200, "application/json")
 	h.get(t, "/v1/temp/n/before").degraded(t, true).json(t, 200, `"before"`)
@@ -59,7 +61,7 @@ func TestTempWithoutRedis(t *testing.T) {
 		t.Errorf("the batch says %+v", values)
 	}
 	h.delete(t, "/v1/temp/n/gone").degraded(t, true).json(t, 200, `{"degraded":true,"deleted":true,"key":"gone","namespace":"n"}`)
-	h.get(t, "/v1/temp/n/gone").problem(t, 404, "value_not_found")
+	h.get(t, "/v1/temp/n/gone").degraded(t, true).problem(t, 404, "value_not_found")
 	// Forms and conversations.
 	h.put(t, form+"/steps/two", `2`).degraded(t, true).json(t, 200, `{"form":"activity","step":"two","expires_in":3600,"degraded":true}`)
 	f := h.get(t, form).degraded(t, true).form(t)
@@ -67,6 +69,7 @@ func TestTempWithoutRedis(t *testing.T) {
 		t.Errorf("the form is %+v", f)
 	}
 	h.get(t, form+"/steps/one").degraded(t, true).json(t, 200, `1`)
+	h.get(t, form+"/steps/none").degraded(t, true).problem(t, 404, "step_not_found")
 	h.patch(t, form, `{"steps":{"one":{"x":1}}}`).degraded(t, true).form(t)
 	back := decode[api.FormBack](t, h.post(t, form+"/back", "").degraded(t, true).body)
 	if back.Removed != "two" || !back.Degraded {
@@ -105,7 +108,7 @@ func TestTempWithoutRedis(t *testing.T) {
 		h.get(t, path).degraded(t, false).json(t, 200, want)
 	}
 	h.get(t, "/v1/temp/n/a").left(t, 2000)
-	h.get(t, "/v1/temp/n/gone").problem(t, 404, "value_not_found")
+	h.get(t, "/v1/temp/n/gone").degraded(t, false).problem(t, 404, "value_not_found")
 	// Another hub finds it too.
 	other := options{redis: redis}
 	other.events.Prefix = h.prefix
@@ -132,22 +135,53 @@ func TestTempWithoutMemory(t *testing.T) {
 			t.Errorf("%s: not retryable", call)
 		}
 	}
-	for call, word := range map[string]string{
-		"POST /v1/conversations/c/messages": "twice", "POST /v1/users/7/forms/f/submit": "Nothing is submitted", "POST /v1/users/7/forms/f/back": "If-Match",
-		"POST /v1/users/7/lease": "until its time is over",
-	} {
-		method, path, _ := strings.Cut(call, " ")
-		body := `{"message":1}`
-		if strings.Contains(path, "/submit") {
-			body = `{}`
-		}
-		p := h.call(t, method, path, body).problem(t, 503, "redis_unavailable")
-		if !strings.Contains(p.Detail, word) || strings.Contains(p.Detail, "no harm") {
+	// Now that Redis is known to be away it is not asked, so that it is certain that nothing was changed.
+	for _, call := range unsafeCalls {
+		if p := h.unsafe(t, call); !strings.HasSuffix(p.Detail, " Nothing was changed. Try again.") {
 			t.Errorf("%s: the detail is %q", call, p.Detail)
 		}
 	}
 	redis.Resume()
 	redistest.Eventually(t, soon, "the value is there again", func() bool { return h.get(t, "/v1/temp/n/a").status == http.StatusOK })
+}
+
+// unsafeCalls are those that may not be sent twice.
+//
+//nolint:gochecknoglobals // A constant, but for the language.
+var unsafeCalls = []string{
+	"POST /v1/conversations/c/messages", "POST /v1/users/7/forms/f/submit", "POST /v1/users/7/forms/f/back", "POST /v1/users/7/lease",
+}
+
+// unsafe makes such a call while Redis is away.
+func (h *hub) unsafe(tb testing.TB, call string) api.Problem {
+	tb.Helper()
+	method, path, _ := strings.Cut(call, " ")
+	body := `{"message":1}`
+	if strings.Contains(path, "/submit") {
+		body = `{}`
+	}
+	p := h.call(tb, method, path, body).problem(tb, 503, "redis_unavailable")
+	if strings.Contains(p.Detail, "no harm") {
+		tb.Errorf("%s: the detail is %q", call, p.Detail)
+	}
+	return p
+}
+
+// TestTempUnsure sends what may not be sent twice to a Redis that takes it, but does not answer.
+func TestTempUnsure(t *testing.T) {
+	words := []string{"twice", "taken out all the same", "If-Match", "until its time is over"}
+	for i, call := range unsafeCalls {
+		t.Run(call, func(t *testing.T) {
+			redis := redistest.Start(t)
+			h := startHub(t, options{redis: redis, temp: tempdata.Config{MemoryBytes: -1}})
+			h.put(t, "/v1/users/7/forms/f/steps/s", `1`).is(t, 201, "application/json")
+			redis.Pause()
+			if p := h.unsafe(t, call); !strings.Contains(p.Detail, words[i]) {
+				t.Errorf("the detail is %q, want %s", p.Detail, words[i])
+			}
+			redis.Resume()
+		})
+	}
 }
 
 // TestTempMemoryFull fills the memory for what waits.

@@ -23,7 +23,7 @@ func TestTempScopes(t *testing.T) {
 		"/v1/temp/sessions": {[]string{"all", "temp", "sessions", "menus and temp"}, "temp:sessions"},
 		"/v1/users/7":       {[]string{"all", "temp", "users", "user", "both", "menus and user", "menus and temp"}, "temp:user_7"},
 		"/v1/conversations": {[]string{"all", "temp", "histories", "menus and temp"}, "temp:conversations"},
-		"cache of a user":   {[]string{"all", "menus and user", "menus and temp"}, ""},
+		"cache of a user":   {[]string{"all", "menus and user", "menus and temp", "admin", "else"}, ""},
 		"/v1/cache":         {[]string{"all", "admin", "else"}, "admin"},
 	}
 	tried := 0
@@ -70,6 +70,16 @@ func TestTempScopes(t *testing.T) {
 	if want := 8 + 8 + 10 + 3 + 2 + 3 + 2; tried != want {
 		t.Errorf("%d routes were tried, want %d", tried, want)
 	}
+	// What clears all of a user names all that is missing.
+	for name, lacking := range map[string]string{
+		"menus": "scope temp:user_7;", "temp": "scope menus;", "user": "scope menus;", "sessions": "scope menus and temp:user_7;", "other user": "scope menus and temp:user_7;",
+	} {
+		p := h.call(t, "DELETE", "/v1/users/7/cache", "", "Authorization: Service "+tokens[name]).problem(t, 403, "forbidden")
+		if !strings.Contains(p.Detail, lacking+" admin would do too.") {
+			t.Errorf("with the key %s the detail is %q, want %s", name, p.Detail, lacking)
+		}
+	}
+	h.call(t, "DELETE", "/v1/users/0/cache", "", "Authorization: Service "+tokens["admin"]).problem(t, 422, "invalid_fields", "user_id")
 	// Names that are no names need the whole, and a user's namespace is nowhere else.
 	for path, needed := range map[string]string{
 		"/v1/temp/a%20b/k": "temp.", "/v1/temp/user_*/k": "temp:user_*.", "/v1/users/x/temp/k": "temp:user_*.", "/v1/users/0/temp": "temp:user_*.",

@@ -117,11 +117,8 @@ func TestTempValueIsKeptAsItIs(t *testing.T) {
 func TestTempNames(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, options{})
-	for _, name := range []string{"a", "touch", "A-z_0.9:", "..", ".", strings.Repeat("x", 128), "%61b", "user_1", "conversations"} {
-		path := "/v1/users/1/temp/" + strings.ReplaceAll(name, "..", "%2E%2E")
-		if name == "." {
-			path = "/v1/users/1/temp/%2E"
-		}
+	for _, name := range []string{"a", "touch", "A-z_0.9:", "...", ".a", strings.Repeat("x", 128), "%61b", "user_1", "conversations"} {
+		path := "/v1/users/1/temp/" + name
 		h.put(t, path, `1`).is(t, 201, "application/json")
 		h.get(t, path).json(t, 200, `1`)
 		h.post(t, path+"/touch", "").is(t, 200, "application/json")

@@ -135,8 +135,10 @@ func (m *formMemory) settle() {
 	}
 }
 
+func (m *formMemory) exists(now time.Time) bool { return m.tag != "" && now.Before(m.expires) }
+
 func (m *formMemory) doubt(now time.Time) bool {
-	return m.tag != "" && m.whole && now.Before(m.expires)
+	return m.whole && m.exists(now)
 }
 
 func (m *formMemory) step(name string) int {
@@ -409,7 +411,9 @@ func errTooManySteps() error {
 	return fmt.Errorf("%w: a form has at most %d steps", ErrTooLarge, MaxSteps)
 }
 
-func errFormTooLarge() error { return fmt.Errorf("%w: the steps of a form, together", ErrTooLarge) }
+func errFormTooLarge() error {
+	return fmt.Errorf("%w: the steps of a form have at most %d bytes together", ErrTooLarge, MaxValueSize)
+}
 
 // formReply is what form.lua and botform.lua return.
 type formReply struct {
@@ -481,7 +485,6 @@ type refreshForm struct{ changeForm }
 func (o *refreshForm) send(ctx context.Context, pipe redis.Pipeliner, sh *shelf) {
 	space := formSpace(o.key.UserID)
 	if r := sh.find(space, o.key.Form); r != nil && !r.waits {
-		sh.drop(r)
 		o.changeForm.send(ctx, pipe, sh)
 	}
 }

@@ -20,7 +20,7 @@ func (s *Store) checkForm(p *problems, key FormKey) {
 
 // checkStep checks the name of a step, which with the bot becomes a part of a key's name.
 func checkStep(p *problems, field, step string) {
-	p.add(isName(step) && len(step) <= MaxNameSize-len(stepPrefix), field, "must be 1 to 118 ASCII letters, digits and _ . : -")
+	p.add(isName(step) && len(step) <= MaxNameSize-len(stepPrefix), field, "must be 1 to 118 ASCII letters, digits and _ . : - (but not . or ..)")
 }
 
 // changeForm does an operation on a form.
@@ -81,7 +81,7 @@ func (s *Store) Step(ctx context.Context, key FormKey, step string) (StepValue, 
 	}
 	i := op.form.step(step)
 	if i < 0 {
-		return StepValue{}, ErrNoStep
+		return StepValue{}, fromMemory(degraded, ErrNoStep)
 	}
 	f := op.form.form()
 	return StepValue{Step: Step{step, op.form.steps[i].data}, ETag: f.ETag, ExpiresIn: f.ExpiresIn, Degraded: degraded}, nil

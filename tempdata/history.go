@@ -55,9 +55,13 @@ func (m *historyMemory) size() int64 {
 	return int64(size)
 }
 
+func (m *historyMemory) exists(now time.Time) bool {
+	return len(m.messages) > 0 && now.Before(m.expires)
+}
+
 func (m *historyMemory) doubt(now time.Time) bool {
 	m.had = len(m.messages)
-	return m.had > 0 && m.whole && now.Before(m.expires)
+	return m.whole && m.exists(now)
 }
 
 func (s *Store) recallHistory(sh *shelf, conversation string) *historyMemory {
@@ -182,6 +186,9 @@ func (o *readMessages) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf)
 
 func (o *readMessages) receive(sh *shelf) error {
 	if err := replyError(o.get.Err()); err != nil {
+		return err
+	}
+	if err := sh.missing(historySpace, o.conversation); len(o.get.Val()) == 0 && err != nil {
 		return err
 	}
 	o.messages, o.left = o.get.Val(), max(o.ttl.Val(), 0)
@@ -324,7 +331,7 @@ func (s *Store) Append(ctx context.Context, a Append) (Appended, error) {
 			return Appended{}, fmt.Errorf("messages[%d]: %w", i, err)
 		}
 		if total += len(data); total > MaxValueSize {
-			return Appended{}, fmt.Errorf("%w: the messages together", ErrTooLarge)
+			return Appended{}, fmt.Errorf("%w: the messages have at most %d bytes together", ErrTooLarge, MaxValueSize)
 		}
 		op.messages = append(op.messages, newMessage(now, data))
 	}

@@ -22,7 +22,7 @@ type lane struct {
 	outage   *outage
 	shelf    *shelf
 	queue    chan *call
-	returned chan bool // that Redis is back, and whether it was restarted meanwhile
+	returned chan string // that Redis is back, or another process than before: its run id
 	done     sync.WaitGroup
 
 	mu     sync.RWMutex // What is put into queue is put there while the lane runs.
@@ -30,6 +30,8 @@ type lane struct {
 
 	// Only the lane's goroutine knows these.
 	away, recovering bool
+	// runID names the process that Redis is, "" if it does not tell.
+	runID string
 
 	// What shelf.stats returned, for others.
 	records, waits, bytes atomic.Int64
@@ -70,7 +72,7 @@ const (
 func newLane(cfg *Config, o *outage, memory int64) *lane {
 	return &lane{
 		rdb: cfg.Redis, timeout: cfg.Timeout, log: cfg.Logger, outage: o, shelf: newShelf(memory),
-		queue: make(chan *call, longestQueue), returned: make(chan bool, 1), closed: true,
+		queue: make(chan *call, longestQueue), returned: make(chan string, 1), closed: true,
 	}
 }
 
@@ -127,7 +129,9 @@ func (l *lane) run() {
 			}
 			batch = l.gather(append(batch[:0], c))
 			l.work(batch)
-		case restarted := <-l.returned:
+		case id := <-l.returned:
+			restarted := id != l.runID && l.runID != ""
+			l.runID = id
 			l.recover(restarted)
 			l.tell()
 		}
@@ -203,30 +207,52 @@ func (c *call) late() bool {
 
 // exec does operations in Redis, and returns those that it did not answer.
 func (l *lane) exec(todo []*call) (unanswered []*call) {
-	unanswered, unknown := l.send(todo)
-	if len(unknown) == 0 {
+	unanswered, undone := l.send(todo)
+	if len(undone) == 0 {
 		return unanswered
 	}
-	// The server forgot the scripts: it restarted. Nothing of these calls was done, and what was lost is put back before.
-	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
-	defer cancel()
-	if err := loadScripts(ctx, l.rdb); err != nil {
+	// The server forgot the scripts, or has not what it had: perhaps it restarted. Nothing of these calls was done, and what
+	// was lost is put back before.
+	if err := l.identify(); err != nil {
 		l.goAway(err)
-	} else if l.recover(true); !l.away {
+	}
+	if !l.away {
+		if l.shelf != nil {
+			l.shelf.sure = true
+			defer func() { l.shelf.sure = false }()
+		}
 		var more []*call
-		if more, unknown = l.send(unknown); len(unknown) > 0 {
+		if more, undone = l.send(undone); len(undone) > 0 {
 			l.goAway(errors.New("it forgets scripts"))
 		}
 		unanswered = append(unanswered, more...)
 	}
-	for _, c := range unknown {
+	for _, c := range undone {
 		c.err = nil
 	}
-	return append(unanswered, unknown...)
+	return append(unanswered, undone...)
+}
+
+// identify lets the server know the scripts, and puts back what it has lost if it is another process than before.
+func (l *lane) identify() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*l.timeout)
+	defer cancel()
+	if err := loadScripts(ctx, l.rdb); err != nil {
+		return err
+	}
+	id, err := l.outage.identify(ctx)
+	if err != nil {
+		return err
+	}
+	restarted := id != l.runID && l.runID != ""
+	if l.runID = id; restarted {
+		l.recover(true)
+	}
+	return nil
 }
 
 // send does operations in one round trip.
-func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
+func (l *lane) send(todo []*call) (unanswered, undone []*call) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	pipe := l.rdb.Pipeline()
@@ -255,8 +281,8 @@ func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
 		switch {
 		case c.err == nil:
 			close(c.finished)
-		case redis.HasErrorPrefix(c.err, "NOSCRIPT"):
-			unknown = append(unknown, c)
+		case redis.HasErrorPrefix(c.err, "NOSCRIPT"), errors.Is(c.err, errMissing):
+			undone = append(undone, c)
 		case errors.Is(c.err, errAway):
 			unanswered = append(unanswered, c)
 			l.goAway(c.err)
@@ -264,13 +290,21 @@ func (l *lane) send(todo []*call) (unanswered, unknown []*call) {
 			close(c.finished)
 		}
 	}
-	return unanswered, unknown
+	return unanswered, undone
 }
 
 // memoryError is an error that comes from what is known in memory while Redis is away.
 type memoryError struct{ error }
 
 func (e *memoryError) Unwrap() error { return e.error }
+
+// fromMemory marks an error that comes from memory.
+func fromMemory(degraded bool, err error) error {
+	if degraded {
+		return &memoryError{err}
+	}
+	return err
+}
 
 // FromMemory reports whether an error, ErrNotFound or a PreconditionError, comes from the memory of this process, as Redis
 // is away.

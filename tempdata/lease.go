@@ -27,7 +27,8 @@ const leasePoll = 25 * time.Millisecond
 
 // Lease gives the caller a user's lease, as long as nobody else has it: until it is released, or for ttl (MinLease to
 // MaxLease; default DefaultLease). It waits for it at most wait (0 to MaxLeaseWait), among others who wait in no order. It
-// returns InvalidError, LeaseHeldError or ErrUnavailable: a lease is never kept in memory, as nobody could rely on it.
+// returns InvalidError, LeaseHeldError, ErrUnavailable, as a lease is never kept in memory, where nobody could rely on it, or
+// the error of ctx, after which nobody may have the lease until its time is over.
 func (s *Store) Lease(ctx context.Context, userID int64, ttl, wait time.Duration) (Lease, error) {
 	var wrong problems
 	ttl = s.checkLease(&wrong, userID, ttl)
@@ -90,7 +91,7 @@ func (s *Store) ReleaseLease(ctx context.Context, userID int64, token string) er
 		return err
 	}
 	if s.outage.on() {
-		return ErrUnavailable
+		return ErrNotDone
 	}
 	inTime, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -124,7 +125,7 @@ func checkToken(p *problems, token string) {
 // lease returns 0 when the token has the lease, and else what lease.lua does.
 func (s *Store) lease(ctx context.Context, userID int64, token string, ttl time.Duration, renew bool) (time.Duration, error) {
 	if s.outage.on() {
-		return 0, ErrUnavailable
+		return 0, ErrNotDone
 	}
 	inTime, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()

@@ -34,7 +34,7 @@ func isUserNamespace(namespace string) bool {
 	return found && id != "" && strings.Trim(id, "0123456789") == ""
 }
 
-const wantName = "must be 1 to 128 ASCII letters, digits and _ . : -, and not . or .."
+const wantName = "must be 1 to 128 ASCII letters, digits and _ . : - (but not . or ..)"
 
 func isName(name string) bool {
 	if name == "" || len(name) > MaxNameSize || name == "." || name == ".." { // Which would not stay in a path.

@@ -2,6 +2,7 @@ package tempdata
 
 import (
 	"container/list"
+	"errors"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type shelf struct {
 	// Every record is in one of these lists.
 	recent  list.List // what was used last is in front
 	waiting list.List // what has waited longest is in front
+	// sure says that Redis is known to be the process that it was.
+	sure bool
 }
 
 // record is what is kept of one key.
@@ -30,6 +33,8 @@ type memory interface {
 	size() int64
 	// restore returns what puts into Redis what waits for it, or with lost what Redis has lost.
 	restore(*record) restoration
+	// exists reports whether it is something that has not expired.
+	exists(now time.Time) bool
 	// doubt is called when Redis was restarted, and reports whether it may have lost this.
 	doubt(now time.Time) bool
 }
@@ -143,6 +148,20 @@ func (sh *shelf) forgetSettled(space string) {
 		}
 	}
 }
+
+// missing returns errMissing if something is known of a key of which Redis says that there is nothing.
+func (sh *shelf) missing(space, name string) error {
+	if sh == nil || sh.sure {
+		return nil
+	}
+	if r := sh.spaces[space][name]; r != nil && !r.waits && r.memory.exists(time.Now()) {
+		return errMissing
+	}
+	return nil
+}
+
+// errMissing says that Redis has not what it had. It was deleted by others, or Redis lost it.
+var errMissing = errors.New("tempdata: missing")
 
 // await keeps what is known of a key until Redis is back. There should be room: see makeRoom.
 func (sh *shelf) await(space, name string, m memory) {

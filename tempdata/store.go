@@ -224,8 +224,6 @@ func (s *Store) countFailure(err error) {
 type outage struct {
 	store *Store
 	away  atomic.Bool
-	// runID names the process that Redis is; "" if it is not known. Only watch uses it.
-	runID string
 }
 
 func (o *outage) on() bool { return o.away.Load() }
@@ -246,37 +244,41 @@ const (
 	identifyEvery = time.Second
 )
 
-// watch tells the lanes when Redis is back, and when it was restarted, until ctx ends.
+// watch tells the lanes when Redis is back, and which process it is, until ctx ends.
 func (o *outage) watch(ctx context.Context) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
-	identified := time.Now()
-	_, _ = o.identify(ctx) // If it is away it has no name yet.
+	var identified time.Time
+	var told string
 	for {
+		if away := o.away.Load(); away && o.probe(ctx) == nil || !away && time.Since(identified) >= identifyEvery {
+			if id, err := o.identify(ctx); err == nil {
+				identified = time.Now()
+				if away || id != told {
+					told = id
+					o.tell(id)
+				}
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if away := o.away.Load(); !away && time.Since(identified) < identifyEvery || away && o.probe(ctx) != nil {
-			continue
+	}
+}
+
+// tell tells the lanes that Redis is there, and which process it is.
+func (o *outage) tell(id string) {
+	if o.away.Swap(false) {
+		o.store.cfg.Logger.Info("Redis answers again: what was kept in memory is written")
+	}
+	for _, l := range o.store.lanes {
+		select {
+		case <-l.returned:
+		default:
 		}
-		restarted, err := o.identify(ctx)
-		identified = time.Now()
-		if err != nil || !restarted && !o.away.Load() {
-			continue
-		}
-		if o.away.Swap(false) {
-			o.store.cfg.Logger.Info("Redis answers again: what was kept in memory is written")
-		}
-		for _, l := range o.store.lanes {
-			select {
-			case before := <-l.returned:
-				l.returned <- before || restarted
-			default:
-				l.returned <- restarted
-			}
-		}
+		l.returned <- id
 	}
 }
 
@@ -287,20 +289,15 @@ func (o *outage) probe(ctx context.Context) error {
 	return o.store.cfg.Redis.Set(ctx, o.store.cfg.Prefix+":temp:probe", "", time.Minute).Err()
 }
 
-// identify reports whether Redis is another process than before.
-func (o *outage) identify(ctx context.Context) (restarted bool, err error) {
+// identify returns the run id of the process that Redis is, "" where that is not told.
+func (o *outage) identify(ctx context.Context) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.store.cfg.Timeout)
 	defer cancel()
 	info, err := o.store.cfg.Redis.InfoMap(ctx, "server").Result()
-	if replyError(err) != nil && errors.Is(replyError(err), errAway) {
-		return false, err
+	if away := replyError(err); errors.Is(away, errAway) {
+		return "", away
 	}
-	id := info["Server"]["run_id"] // "" where the server does not tell.
-	restarted = o.runID != "" && id != "" && id != o.runID
-	if id != "" {
-		o.runID = id
-	}
-	return restarted, nil
+	return info["Server"]["run_id"], nil
 }
 
 // Check returns nil when temporary data is kept in Redis, and else an error that says what is wrong.

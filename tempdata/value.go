@@ -102,8 +102,10 @@ type valueMemory struct {
 
 func (m *valueMemory) size() int64 { return int64(len(m.raw) + len(m.key.Namespace) + len(m.key.Name)) }
 
+func (m *valueMemory) exists(now time.Time) bool { return m.raw != "" && now.Before(m.expires) }
+
 func (m *valueMemory) doubt(now time.Time) bool {
-	if m.raw == "" || !now.Before(m.expires) {
+	if !m.exists(now) {
 		return false
 	}
 	c, err := m.store.layout.decode(m.key, m.raw)
@@ -198,6 +200,11 @@ func (o *getValues) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) {
 func (o *getValues) receive(sh *shelf) error {
 	if err := replyError(o.get.Err()); err != nil {
 		return err
+	}
+	for i, value := range o.get.Val() {
+		if err := sh.missing(o.keys[i].Namespace, o.keys[i].Name); value == nil && err != nil {
+			return err
+		}
 	}
 	o.raws, o.ttls = make([]string, len(o.keys)), make([]time.Duration, len(o.keys))
 	for i, value := range o.get.Val() {

@@ -106,7 +106,7 @@ func (s *Store) Get(ctx context.Context, key Key) (Value, error) {
 		return Value{}, err
 	}
 	if op.raws[0] == "" {
-		return Value{}, ErrNotFound
+		return Value{}, fromMemory(degraded, ErrNotFound)
 	}
 	return s.value(key, op.raws[0], op.ttls[0], degraded)
 }
@@ -272,7 +272,7 @@ func (s *Store) list(ctx context.Context, wrong *problems, space, cursor string,
 		return Page{}, err
 	}
 	if s.outage.on() {
-		return Page{}, ErrUnavailable
+		return Page{}, ErrNotDone
 	}
 	if err := s.synced(ctx, space); err != nil {
 		return Page{}, err
@@ -363,6 +363,9 @@ func (s *Store) clear(ctx context.Context, space, keep string) (int, error) {
 	for {
 		op := &clearSpace{store: s, space: space, keep: keep}
 		if _, err := s.do(ctx, laneName(space), op, &s.count.deletes); err != nil {
+			if deleted > 0 {
+				err = fmt.Errorf("%w: after some were deleted", ErrUnavailable)
+			}
 			return deleted, err
 		}
 		if deleted += op.deleted; op.named < clearPage {

@@ -99,15 +99,19 @@ func (s *cacheStatus) show(out io.Writer) error {
 			fmt.Fprintf(table, "  %s\t%.0f\n", name, s.Menus[name])
 		}
 	}
-	fmt.Fprint(table, "\nTEMPORARY DATA, keys by namespace\n")
+	fmt.Fprint(table, "\nTEMPORARY DATA, keys by namespace; users for user_* and forms/*\n")
 	byNumber := func(a, b string) int {
 		return cmp.Or(cmp.Compare(s.TempData.Keys[b], s.TempData.Keys[a]), cmp.Compare(a, b))
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(s.TempData.Keys), byNumber) {
 		fmt.Fprintf(table, "  %s\t%d\n", name, s.TempData.Keys[name])
 	}
-	if len(s.TempData.Keys) == 0 {
-		fmt.Fprint(table, "  none, or Redis is away\n")
+	switch {
+	case len(s.TempData.Keys) > 0:
+	case s.Health["redis"].Status != api.HealthStatusPass || s.Health["temp_data"].Status != api.HealthStatusPass:
+		fmt.Fprint(table, "  not known: Redis is away\n")
+	default:
+		fmt.Fprint(table, "  none\n")
 	}
 	fmt.Fprintf(table, "\nTEMPORARY DATA, operations since %s\n", s.Since)
 	ops := s.TempData.Operations

@@ -50,7 +50,7 @@ func TestCacheStatus(t *testing.T) {
 	for _, part := range []string{
 		`^HEALTH\n  menus      pass\n  redis      pass\n  temp_data  pass\n\nMENUS since 20`,
 		`\n  hit_ratio +33\.3%\n`, `\n  hits +1\n`, `\n  misses +2\n`,
-		`\nTEMPORARY DATA, keys by namespace\n  users     3\n  sessions  2\n  forms     1\n\n`,
+		`\nTEMPORARY DATA, keys by namespace; users for user_\* and forms/\*\n  sessions  2\n  user_\*    2\n  forms/\*   1\n\n`,
 		`\n  reads +0\n`, `\n  writes +6\n`,
 		`\nMEMORY of the hub now\n  menus      \d entries  \d+\.\d KiB\n  temp_data  \d+ records  \d+\.\d KiB  0 waiting for Redis\n$`,
 	} {
@@ -66,9 +66,16 @@ func TestCacheStatus(t *testing.T) {
 		t.Fatalf("%s: %v", got.stdout, err)
 	}
 	if status.Health["temp_data"].Status != api.HealthStatusPass || status.Menus["misses"] != 2 || status.Since == "" ||
-		status.TempData.Keys["users"] != 3 || status.TempData.Operations["writes"] != 6 {
+		status.TempData.Keys["user_*"] != 2 || status.TempData.Operations["writes"] != 6 {
 		t.Errorf("the status is %+v", status)
 	}
+}
+
+func TestCacheStatusOfNothing(t *testing.T) {
+	t.Parallel()
+	hub := serve(t, onSharedRedis(t))
+	hub.healthy(t)
+	call(t, hub.client(), "cache", "status").want(t, 0, "\nTEMPORARY DATA, keys by namespace; users for user_* and forms/*\n  none\n\n")
 }
 
 func TestCacheStatusWhileRedisIsAway(t *testing.T) {
@@ -81,7 +88,7 @@ func TestCacheStatusWhileRedisIsAway(t *testing.T) {
 	redistest.Eventually(t, soon, "the status tells it", func() bool {
 		got := call(t, hub.client(), "cache", "status")
 		return got.status == 0 && strings.Contains(got.stdout, "  redis      fail: Redis does not answer\n") &&
-			strings.Contains(got.stdout, "  temp_data  warn: ") && strings.Contains(got.stdout, "none, or Redis is away\n") &&
+			strings.Contains(got.stdout, "  temp_data  warn: ") && strings.Contains(got.stdout, "  not known: Redis is away\n") &&
 			strings.Contains(got.stdout, "  1 waiting for Redis\n")
 	})
 	for _, args := range [][]string{{"--user", "5"}, {"--user", "5", "--temp"}, {"--all", "--yes"}, {"--namespace", "sessions"}} {

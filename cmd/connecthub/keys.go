@@ -14,7 +14,7 @@ type keysCommand struct {
 type keysNewCommand struct {
 	Name  string   `required:"" help:"The service that will use the key; also the source of its events."`
 	ID    string   `name:"id" help:"The key's id in logs. Default: random."`
-	Scope []string `required:"" placeholder:"SCOPE" help:"What it allows: publish:*, publish:user:*, publish:service:matching, publish:user.* (by type), subscribe:*, subscribe:user:123, …, menus, temp, temp:sessions (a namespace), temp:user_*, admin, or * for everything. Repeat for more."`
+	Scope []string `required:"" placeholder:"SCOPE" help:"What it allows: publish:*, publish:user:*, publish:service:matching, publish:user.* (by type), subscribe:*, subscribe:user:123, …, menus, temp, temp:sessions (a namespace), temp:user_123, temp:user_*, temp:conversations, admin, or * for everything. Repeat for more."`
 	File  string   `setting:"HUB_KEYS_FILE" placeholder:"FILE" help:"The keys file to add it to. Unset: the entry is shown."`
 }
 

@@ -72,6 +72,17 @@ func TestKeysNewWithoutAFileShowsOne(t *testing.T) {
 	call(t, hub.client().with("SERVICE_AUTH_TOKEN", token), "publish", "--global", "test_event").want(t, 0)
 }
 
+func TestKeysNewNamesTheScopes(t *testing.T) {
+	t.Parallel()
+	help := strings.Join(strings.Fields(call(t, nil, "help", "keys", "new").stdout), " ")
+	for _, scope := range []string{"publish:*", "menus", "temp", "temp:sessions", "temp:user_123", "temp:user_*", "temp:conversations", "admin"} {
+		if !strings.Contains(help, " "+scope) {
+			t.Errorf("the help does not name %s", scope)
+		}
+		newKey(t, nil, "--name", "bot", "--scope", scope)
+	}
+}
+
 func TestKeysNewRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -49,14 +49,19 @@ func (c *migrateCommand) Run(ctx context.Context, a *app) error {
 		Redis: rdb, Prefix: c.KeyPrefix, DjangoPrefix: c.DjangoKeyPrefix, Apply: c.Apply, Progress: bar.show,
 	}.Run(ctx)
 	bar.close()
-	if shown := c.report(a.stdout, report); shown != nil {
-		return shown
+	nothing := len(report.Namespaces) == 0 && report.Unknown == 0
+	if err == nil || !nothing {
+		if shown := c.report(a.stdout, report); shown != nil {
+			return shown
+		}
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errors.New("stopped before the end; run it again to go on")
 	case err != nil:
-		return fmt.Errorf("%w; run it again to go on", err)
+		return errors.New(ofTempData(err.Error()) + "; run it again to go on")
+	case nothing:
+		fmt.Fprintf(a.stderr, "connecthub: no key begins with %s: there is nothing to copy; see --django-key-prefix and --redis-url\n", c.DjangoKeyPrefix)
 	}
 	unreadable := int64(0)
 	for _, n := range report.Namespaces {
@@ -82,8 +87,13 @@ func (c *migrateCommand) validate() error {
 	return nil
 }
 
-// report writes what was done: a table, and under it why something was not copied.
+// report writes what was done: a table, and under it why something was not copied. It changes the reasons.
 func (c *migrateCommand) report(out io.Writer, report tempdata.MigrationReport) error {
+	for _, n := range report.Namespaces {
+		for i := range n.Problems {
+			n.Problems[i].Reason = ofTempData(n.Problems[i].Reason)
+		}
+	}
 	if c.JSON {
 		return json.NewEncoder(out).Encode(report)
 	}
@@ -92,7 +102,7 @@ func (c *migrateCommand) report(out io.Writer, report tempdata.MigrationReport) 
 		copied = "WOULD COPY"
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "NAMESPACE\tFOUND\t%s\tAS NEW HERE\tEXPIRED\tUNREADABLE\tWITHOUT EXPIRY\n", copied)
+	fmt.Fprintf(table, "NAMESPACE\tFOUND\t%s\tKEPT HERE\tEXPIRED\tUNREADABLE\tWITHOUT EXPIRY\n", copied)
 	for _, n := range report.Namespaces {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", n.Namespace, n.Found, n.Copied, n.Kept, n.Expired, n.Unreadable, n.Endless)
 	}
@@ -108,7 +118,7 @@ func (c *migrateCommand) report(out io.Writer, report tempdata.MigrationReport) 
 			fmt.Fprintf(out, "%s: %d could not be copied, of which %d would build an object:\n", n.Namespace, n.Unreadable, n.Unsafe)
 		}
 		for _, p := range n.Problems {
-			fmt.Fprintf(out, "  %s: %s\n", plainKey(p.Key), ofTempData(p.Reason))
+			fmt.Fprintf(out, "  %s: %s\n", plainKey(p.Key), p.Reason)
 		}
 		if more := n.Unreadable - int64(len(n.Problems)); more > 0 {
 			fmt.Fprintf(out, "  and %d more\n", more)

@@ -55,10 +55,10 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("a dry run wrote %q, and said %q", keys, dry.stderr)
 	}
 	call(t, env, "migrate", "--from", "django", "--apply").want(t, 0,
-		"NAMESPACE           FOUND  COPIED  AS NEW HERE  EXPIRED  UNREADABLE  WITHOUT EXPIRY\n"+
-			"employees           1      1       0            0        0           0\n",
-		"user_*              4      4       0            0        0           0\n"+
-			"user_*:form_data_*  1      1       0            0        0           0\n")
+		"NAMESPACE           FOUND  COPIED  KEPT HERE  EXPIRED  UNREADABLE  WITHOUT EXPIRY\n"+
+			"employees           1      1       0          0        0           0\n",
+		"user_*              4      4       0          0        0           0\n"+
+			"user_*:form_data_*  1      1       0          0        0           0\n")
 	hub := serve(t, env) // It serves the menus that were copied.
 	call(t, hub.client(), "menu", "get", "124", "--role", "admin", "--lang", "ru").want(t, 0, "X-Cache: HIT", `"manage_users"`)
 	call(t, hub.client(), "menu", "list").want(t, 0, "123  ", "124  ", "125  ")
@@ -75,7 +75,13 @@ func TestMigrate(t *testing.T) {
 		}
 	}
 	other := env.with("KEY_PREFIX", "other", "DJANGO_KEY_PREFIX", "nobody:1")
-	call(t, other, "migrate", "--from", "django", "--apply").want(t, 0, "which are not copied: 0\n")
+	for _, how := range []string{"--apply", "--dry-run"} {
+		nothing := call(t, other, "migrate", "--from", "django", how)
+		nothing.want(t, 0, "which are not copied: 0\n")
+		if want := "connecthub: no key begins with nobody:1: there is nothing to copy; see --django-key-prefix and --redis-url\n"; nothing.stderr != want {
+			t.Errorf("where there is nothing it says %q, want %q", nothing.stderr, want)
+		}
+	}
 	call(t, other, "migrate", "--from=django", "--apply", "--django-key-prefix=connectbot:1").want(t, 0)
 	if n := rdb.Exists(t.Context(), "other:form:123/default").Val(); n != 1 {
 		t.Error("KEY_PREFIX is not minded")
@@ -95,6 +101,11 @@ func TestMigrateTellsWhatIsLeftBehind(t *testing.T) {
 	}
 	if err := rdb.Set(t.Context(), "connectbot:1:emp:1", "5", 0).Err(); err != nil {
 		t.Fatal(err)
+	}
+	inJSON := call(t, env, "migrate", "--from", "django", "--dry-run", "--json")
+	inJSON.want(t, 1, `"reason":"unreadable value: unsafe pickle: `)
+	if strings.Contains(inJSON.stdout, "tempdata:") || strings.Contains(inJSON.stdout, "djangocache:") {
+		t.Errorf("it says %s", inJSON.stdout)
 	}
 	for range 2 {
 		got := call(t, env, "migrate", "--from", "django", "--apply")
@@ -130,7 +141,13 @@ func TestMigrateCalledWrongly(t *testing.T) {
 	}
 	call(t, nil, "help", "migrate").want(t, 0, "Usage: connecthub migrate", "Exit status 1", "($DJANGO_KEY_PREFIX)")
 	server.Kill()
-	call(t, env, "migrate", "--from", "django", "--apply").want(t, 1, "run it again to go on")
+	for _, how := range [][]string{{"--apply"}, {"--dry-run", "--json"}} {
+		got := call(t, env, append([]string{"migrate", "--from", "django"}, how...)...)
+		got.want(t, 1, "run it again to go on")
+		if got.stdout != "" || strings.Contains(got.stderr, "tempdata:") {
+			t.Errorf("without Redis it says %q, %q", got.stdout, got.stderr)
+		}
+	}
 }
 
 // TestMigrateStops does what Ctrl+C does.
