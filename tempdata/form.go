@@ -137,6 +137,9 @@ func (m *formMemory) settle() {
 
 func (m *formMemory) exists(now time.Time) bool { return m.tag != "" && now.Before(m.expires) }
 
+// newer is false: forms are read by a script, which a server that restarted does not know.
+func (m *formMemory) newer(string) bool { return false }
+
 func (m *formMemory) doubt(now time.Time) bool {
 	return m.whole && m.exists(now)
 }

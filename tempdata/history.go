@@ -59,6 +59,11 @@ func (m *historyMemory) exists(now time.Time) bool {
 	return len(m.messages) > 0 && now.Before(m.expires)
 }
 
+// newer compares the last messages.
+func (m *historyMemory) newer(theirs string) bool {
+	return m.exists(time.Now()) && m.messages[len(m.messages)-1] > theirs
+}
+
 func (m *historyMemory) doubt(now time.Time) bool {
 	m.had = len(m.messages)
 	return m.whole && m.exists(now)
@@ -188,10 +193,14 @@ func (o *readMessages) receive(sh *shelf) error {
 	if err := replyError(o.get.Err()); err != nil {
 		return err
 	}
-	if err := sh.missing(historySpace, o.conversation); len(o.get.Val()) == 0 && err != nil {
+	o.messages, o.left = o.get.Val(), max(o.ttl.Val(), 0)
+	last := ""
+	if n := len(o.messages); n > 0 {
+		last = o.messages[n-1]
+	}
+	if err := sh.missing(historySpace, o.conversation, last); err != nil {
 		return err
 	}
-	o.messages, o.left = o.get.Val(), max(o.ttl.Val(), 0)
 	switch {
 	case sh == nil:
 	case len(o.messages) == 0:

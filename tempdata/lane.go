@@ -259,8 +259,8 @@ func (l *lane) send(todo []*call) (unanswered, undone []*call) {
 	var puts *putTogether // what follows in todo may join it
 	for _, c := range todo {
 		put, ok := c.op.(*putValues)
-		next := puts
-		if next = nil; ok {
+		var next *putTogether
+		if ok {
 			next = put.join(puts)
 		}
 		if puts != nil && next != puts {

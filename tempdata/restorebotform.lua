@@ -14,7 +14,7 @@ local function written(value)
   return string.sub(value, -34, -30) == '\nhub:' and string.sub(value, -29, -14) or ''
 end
 
-local values, gone = {}, true
+local values, gone, updated = {}, true, ''
 local function look(step)
   values[step] = values[step] or redis.call('GET', lead .. step) or nil
   gone = gone and not values[step]
@@ -28,6 +28,9 @@ for i = 8, #ARGV, 3 do
   look(ARGV[i])
 end
 for step, value in pairs(values) do
+  if written(value) > updated then
+    updated = written(value)
+  end
   if deleted ~= '' and written(value) <= deleted then
     values[step] = nil
     redis.call('DEL', lead .. step)
@@ -43,7 +46,7 @@ for i = 8, #ARGV, 3 do
       values[step] = nil
       redis.call('DEL', lead .. step)
       forget(KEYS[1], KEYS[2], ARGV[1], listed .. step)
-    elseif theirs or at ~= '' or gone then
+    elseif theirs or at ~= '' or gone or stamp > updated then
       values[step] = value
       redis.call('SET', lead .. step, value, 'PX', ttl)
     end

@@ -58,11 +58,11 @@ func (s *Store) seen(ctx context.Context, names []string) error {
 
 // refreshForm reads the bot's form of a user again, if one of the keys is a step of it.
 func (s *Store) refreshForm(ctx context.Context, namespace string, keys []Key) error {
-	user, err := strconv.ParseInt(strings.TrimPrefix(namespace, userPrefix), 10, 64)
-	if err != nil || !slices.ContainsFunc(keys, func(key Key) bool { return strings.HasPrefix(key.Name, stepPrefix) }) {
+	user, _ := strconv.ParseInt(strings.TrimPrefix(namespace, userPrefix), 10, 64) // 0 for what is no user's.
+	if user == 0 || !slices.ContainsFunc(keys, func(key Key) bool { return strings.HasPrefix(key.Name, stepPrefix) }) {
 		return nil
 	}
 	op := &refreshForm{changeForm{store: s, key: FormKey{user, BotForm}, whole: true, at: time.Now()}}
-	_, err = s.laneOf(namespace).do(ctx, op)
+	_, err := s.laneOf(namespace).do(ctx, op)
 	return err
 }

@@ -33,8 +33,8 @@ type memory interface {
 	size() int64
 	// restore returns what puts into Redis what waits for it, or with lost what Redis has lost.
 	restore(*record) restoration
-	// exists reports whether it is something that has not expired.
-	exists(now time.Time) bool
+	// newer reports whether it is newer than what Redis has, "" for nothing, and has not expired.
+	newer(theirs string) bool
 	// doubt is called when Redis was restarted, and reports whether it may have lost this.
 	doubt(now time.Time) bool
 }
@@ -149,12 +149,12 @@ func (sh *shelf) forgetSettled(space string) {
 	}
 }
 
-// missing returns errMissing if something is known of a key of which Redis says that there is nothing.
-func (sh *shelf) missing(space, name string) error {
+// missing returns errMissing if what is known of a key is newer than what Redis has.
+func (sh *shelf) missing(space, name, theirs string) error {
 	if sh == nil || sh.sure {
 		return nil
 	}
-	if r := sh.spaces[space][name]; r != nil && !r.waits && r.memory.exists(time.Now()) {
+	if r := sh.spaces[space][name]; r != nil && !r.waits && r.memory.newer(theirs) {
 		return errMissing
 	}
 	return nil

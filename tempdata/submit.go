@@ -88,7 +88,7 @@ type putBackMemory struct{ op *submitForm }
 
 func (m *putBackMemory) size() int64 { return int64(m.op.size()) }
 
-func (m *putBackMemory) exists(time.Time) bool { return false }
+func (m *putBackMemory) newer(string) bool { return false }
 
 func (m *putBackMemory) doubt(time.Time) bool { return false }
 

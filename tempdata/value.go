@@ -104,6 +104,18 @@ func (m *valueMemory) size() int64 { return int64(len(m.raw) + len(m.key.Namespa
 
 func (m *valueMemory) exists(now time.Time) bool { return m.raw != "" && now.Before(m.expires) }
 
+func (m *valueMemory) newer(theirs string) bool {
+	if m.raw == theirs || !m.exists(time.Now()) {
+		return false
+	}
+	ours, err := m.store.layout.decode(m.key, m.raw)
+	if theirs == "" || err != nil {
+		return err == nil
+	}
+	c, err := m.store.layout.decode(m.key, theirs)
+	return err == nil && !c.at.IsZero() && ours.at.After(c.at)
+}
+
 func (m *valueMemory) doubt(now time.Time) bool {
 	if !m.exists(now) {
 		return false
@@ -202,7 +214,8 @@ func (o *getValues) receive(sh *shelf) error {
 		return err
 	}
 	for i, value := range o.get.Val() {
-		if err := sh.missing(o.keys[i].Namespace, o.keys[i].Name); value == nil && err != nil {
+		raw, _ := value.(string)
+		if err := sh.missing(o.keys[i].Namespace, o.keys[i].Name, raw); err != nil {
 			return err
 		}
 	}
@@ -494,7 +507,7 @@ func (o *restoreValue) receive(sh *shelf) error {
 		sh.settled(o.record)
 		m.base, m.known, m.lost = "", false, false
 		m.store.count.restored.Add(1)
-	case !m.newer(theirs):
+	case !m.wins(theirs):
 		if !m.lost {
 			m.store.count.overtaken.Add(1)
 		}
@@ -505,9 +518,9 @@ func (o *restoreValue) receive(sh *shelf) error {
 	return nil
 }
 
-// newer reports whether what waits was written after what Redis has. If that does not tell, it is newer if it was written
+// wins reports whether what waits was written after what Redis has. If that does not tell, it is newer if it was written
 // since Redis went away.
-func (m *valueMemory) newer(theirs string) bool {
+func (m *valueMemory) wins(theirs string) bool {
 	c, err := m.store.layout.decode(m.key, theirs)
 	if err != nil && !errors.Is(err, ErrUnreadable) || c.at.IsZero() {
 		return !m.known

@@ -83,8 +83,14 @@ func TestConditions(t *testing.T) {
 			t.Errorf("got %+v", v)
 		}
 		for _, c := range []tempdata.Condition{
-			{Tags: []string{first.ETag}}, {Tags: []string{`""`}}, {Tags: []string{`"*"`}}, {Tags: []string{`"-"`}}, {Tags: []string{`"="`}},
-			{Tags: []string{"W/" + second.ETag}}, {Tags: []string{second.ETag}, Absent: true}, {Exists: true, Absent: true},
+			{Tags: []string{first.ETag}},
+			{Tags: []string{`""`}},
+			{Tags: []string{`"*"`}},
+			{Tags: []string{`"-"`}},
+			{Tags: []string{`"="`}},
+			{Tags: []string{"W/" + second.ETag}},
+			{Tags: []string{second.ETag}, Absent: true},
+			{Exists: true, Absent: true},
 		} {
 			_, err = s.Delete(t.Context(), key, c)
 			unmet(t, err)
