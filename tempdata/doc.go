@@ -14,7 +14,8 @@
 //     of two changes of the same value or step the later one, by the clocks of the processes, wins. What is not known in
 //     memory gives ErrUnavailable and never ErrNotFound, and what does not fit ErrFull. Nothing is submitted, leased, listed or
 //     cleared then.
-//   - What a Redis that was restarted has lost, and this process has in memory, is put back within about a second.
+//   - What a Redis that was restarted has lost, and this process has in memory, is put back within about a second, or before
+//     the first call that notices is answered.
 //   - Reading what the bot wrote runs nothing: see package djangocache.
 //
 // Limits:
@@ -25,7 +26,8 @@
 //     submit without an IdempotencyKey may.
 //   - With Config.Django, what the bot wrote while no hub listened is listed, and belongs to its form, only after a walk
 //     over all keys, which takes some seconds for a million of them; listing, clearing and reading that form as a whole give
-//     ErrUnavailable until then. What it deleted meanwhile is listed until it would have expired. Two values that the bot
-//     itself wrote alike in the same microsecond have one entity tag. Other forms and histories are not the bot's.
+//     ErrUnavailable until then. What it deleted meanwhile is listed until it would have expired. The entity tag of
+//     its form comes back when the form is again what it was, as does that of two values that the bot itself wrote alike in the
+//     same microsecond. Other forms and histories are not the bot's.
 //   - One Redis server: the scripts use keys that a cluster would keep apart.
 package tempdata
