@@ -62,6 +62,9 @@ func (r *reader) close() {
 // get waits for Redis no longer than patience, and returns the texts of keys, "" for one that is not there or is no
 // string, and with ask for how long the first is kept, negative if it is not there or never expires.
 func (r *reader) get(ctx context.Context, ask bool, names ...string) (texts []string, left time.Duration, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err // Not by chance.
+	}
 	call := &readCall{names: names, ask: ask, deadline: time.Now().Add(patience), finished: make(chan struct{})}
 	r.mu.RLock()
 	if r.closed {
