@@ -102,11 +102,11 @@ elseif what == 'f' or what == 'r' then
       redis.call('HSET', submitted, 'done', '1')
     elseif before == '' then
       load()
+      redis.call('DEL', KEYS[4]) -- First what frees memory: after that Redis does not refuse the rest for want of it.
+      redis.call('HDEL', submitted, 'fp', 'done', 'at') -- It stays, so that the id is known if this is submitted again.
       for _, step in ipairs(names) do
         set(step, values[step])
       end
-      redis.call('DEL', KEYS[4])
-      redis.call('HDEL', submitted, 'fp', 'done', 'at') -- It stays, so that the id is known if this is submitted again.
     end
   end
   return { 'ok', before, before }

@@ -15,7 +15,7 @@ repeat
       answer[#answer + 1] = name
     end
   end
-until #answer > 1 or #names == 0
+until #answer > most or #names < most
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('SREM', KEYS[2], ARGV[1])
 end

@@ -109,6 +109,8 @@ type formMemory struct {
 	steps   []formStep
 	// whole says that there are no other steps.
 	whole bool
+	// asked is when Redis was asked last.
+	asked time.Time
 
 	// changed holds, for each step that was put or deleted since Redis went away, when; deleted when the form was.
 	changed map[string]time.Time
@@ -256,7 +258,7 @@ func (o *changeForm) receive(sh *shelf) error {
 		o.form = &formMemory{at: o.at, expires: o.at.Add(o.ttl)} // The bot has no form without steps.
 		return nil
 	}
-	m := &formMemory{store: o.store, key: o.key, tag: r.after, at: r.changed, expires: time.Now().Add(kept(r.left)), whole: true}
+	m := &formMemory{store: o.store, key: o.key, tag: r.after, at: r.changed, expires: time.Now().Add(kept(r.left)), whole: true, asked: o.at}
 	switch {
 	case len(r.steps) > 0:
 		if m.steps, err = o.store.decodeSteps(o.key, r.steps); err != nil {
@@ -532,7 +534,7 @@ func (o *restoreForm) send(ctx context.Context, pipe redis.Pipeliner, _ *shelf) 
 	if m.tag != "" && ttl <= 0 { // It has expired, and so has what it was before.
 		deleted, steps, changed = m.at, nil, nil
 	}
-	args := []any{space, m.key.Form, m.tag, stamp(m.at), max(ttl, 1), flag(deleted), newTag()}
+	args := []any{space, m.key.Form, m.tag, stamp(m.at), max(ttl, 1), flag(deleted), newTag(), stamp(m.asked)}
 	for _, step := range steps {
 		args = append(args, step.name, flag(changed[step.name]), step.raw)
 	}

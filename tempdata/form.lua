@@ -44,7 +44,8 @@ if what == 'm' then
   if keyed and last[1] and last[2] ~= fingerprint then
     return { 'reused', before }
   elseif last[1] and (keyed or before == '' and last[3] == '0' and now - last[6] > tonumber(ARGV[14])) then
-    redis.call('HSET', submitted, 'at', now)
+    local left = tonumber(redis.call('HGET', submitted, 'left') or 0) - (now - last[6]) / 1000
+    redis.call('HSET', submitted, 'at', now, 'left', string.format('%.0f', left))
     return answer('again', submitted, last[4], '', last[5], 0, last[1])
   elseif before == '' and met(condition, '') then
     return { 'noform', '' }

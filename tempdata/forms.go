@@ -446,8 +446,8 @@ func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
 // putBack puts a form back that was taken out, at the latest when Redis is back.
 func (s *Store) putBack(ctx context.Context, op *submitForm) error {
 	back := &submitForm{key: op.key, idempotency: op.idempotency, args: []any{"r", op.id, ""}}
-	if err := s.submit(ctx, back); err != nil && s.cfg.MemoryBytes < 0 {
-		return fmt.Errorf("%w: putting a form back", ErrUnavailable)
+	if err := s.submit(ctx, back); err != nil {
+		return fmt.Errorf("%w: the form is not put back yet", ErrUnavailable)
 	}
 	return nil
 }

@@ -211,7 +211,7 @@ func (o *readMessages) receive(sh *shelf) error {
 		}
 		sh.keep(historySpace, o.conversation, &historyMemory{
 			store: o.store, conversation: o.conversation, messages: o.messages, whole: len(o.messages) < o.limit,
-			expires: time.Now().Add(kept(o.ttl.Val())), maxLen: DefaultMaxLen,
+			expires: time.Now().Add(kept(o.ttl.Val())), maxLen: MaxMessages, // Who appends next says how many are kept.
 		})
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,7 +214,8 @@ func (l *lane) exec(todo []*call) (unanswered []*call) {
 	}
 	// The server forgot the scripts, or has not what it had: perhaps it restarted. Nothing of these calls was done, and what
 	// was lost is put back before.
-	if err := l.identify(); err != nil {
+	forgetful := slices.ContainsFunc(undone, func(c *call) bool { return !errors.Is(c.err, errMissing) })
+	if err := l.identify(forgetful); err != nil {
 		l.goAway(err)
 	}
 	if !l.away {
@@ -233,12 +235,15 @@ func (l *lane) exec(todo []*call) (unanswered []*call) {
 	return append(unanswered, undone...)
 }
 
-// identify lets the server know the scripts, and puts back what it has lost if it is another process than before.
-func (l *lane) identify() error {
+// identify puts back what the server has lost if it is another process than before. One that is forgetful learns the scripts
+// first.
+func (l *lane) identify(forgetful bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*l.timeout)
 	defer cancel()
-	if err := loadScripts(ctx, l.rdb); err != nil {
-		return err
+	if forgetful {
+		if err := loadScripts(ctx, l.rdb); err != nil {
+			return err
+		}
 	}
 	id, err := l.outage.identify(ctx)
 	if err != nil {
@@ -336,14 +341,14 @@ func (l *lane) goAway(err error) {
 // recover puts back into Redis what waits for it, and if Redis was restarted what it has lost. Meanwhile callers are served
 // from memory if that is about something that waits.
 func (l *lane) recover(restarted bool) {
-	if l.recovering {
-		return
-	}
-	l.recovering = true
-	defer func() { l.recovering = false }()
 	if restarted {
 		l.shelf.doubtAll(time.Now())
 	}
+	if l.recovering {
+		return // The one that is recovering goes on with that.
+	}
+	l.recovering = true
+	defer func() { l.recovering = false }()
 	for {
 		some := l.shelf.next()
 		if len(some) == 0 {
@@ -377,16 +382,16 @@ func (l *lane) recover(restarted bool) {
 	l.away = false
 }
 
-// serve does what is queued: in memory if that is about something that waits, and else in Redis.
+// serve does what is queued: in memory if that is about something that waits, and before that the rest in Redis.
 func (l *lane) serve() {
-	var direct []*call
-	for more := true; more && len(direct) < longestBatch; {
+	var direct, local []*call
+	for more := true; more && len(direct)+len(local) < longestBatch; {
 		select {
 		case c, ok := <-l.queue:
 			switch more = ok; {
 			case !ok || c.late():
 			case c.op.waits(l.shelf):
-				l.local(c)
+				local = append(local, c)
 			default:
 				direct = append(direct, c)
 			}
@@ -394,10 +399,10 @@ func (l *lane) serve() {
 			more = false
 		}
 	}
-	if len(direct) == 0 {
-		return
+	if len(direct) > 0 {
+		local = append(l.exec(direct), local...)
 	}
-	for _, c := range l.exec(direct) {
+	for _, c := range local {
 		l.local(c)
 	}
 }

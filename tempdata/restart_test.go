@@ -242,3 +242,90 @@ func TestNotStarted(t *testing.T) {
 	s.Close()
 	wantError(t, s.Start(t.Context()), tempdata.ErrClosed)
 }
+
+// TestClearingLeavesStepsAlone clears more values of a user than a page, among which is a step of the bot's form.
+func TestClearingLeavesStepsAlone(t *testing.T) {
+	t.Parallel()
+	s := open(t, redistest.Shared(t), redistest.Prefix(t), func(c *tempdata.Config) { c.Django = true })
+	form := tempdata.FormKey{UserID: 123, Form: tempdata.BotForm}
+	putStep(t, s, form, "a", "1")
+	items := make([]tempdata.Item, 900)
+	for i := range items {
+		items[i] = tempdata.Item{Name: fmt.Sprint("k", i), Data: []byte("1"), TTL: 2 * time.Hour}
+	}
+	if _, err := s.PutMany(t.Context(), tempdata.UserNamespace(123), items); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Clear(t.Context(), tempdata.UserNamespace(123)); err != nil || n != len(items) {
+		t.Errorf("%d were cleared, %v", n, err)
+	}
+	wantForm(t, s, form, "a=1 ")
+}
+
+// TestMuchWaits has a form wait behind so much that it comes back in a later batch than its putting back.
+func TestMuchWaits(t *testing.T) {
+	t.Parallel()
+	s := startCutOff(t, nil)
+	form := tempdata.FormKey{UserID: 123, Form: "profile"}
+	putStep(t, s.Store, form, "a", "1")
+	_ = second(s.Submit(t.Context(), tempdata.Submit{FormKey: form, Publish: func(tempdata.Submission) error {
+		s.line.cut(true)
+		return errors.New("failed")
+	}}))
+	for i := range 300 {
+		put(t, s.Store, userKey(fmt.Sprint("k", i)), "1", 0)
+	}
+	putStep(t, s.Store, form, "b", "2")
+	s.mend(t)
+	wantForm(t, s.other, form, "a=1 b=2 ")
+}
+
+// TestBotGoesOnAfterASubmission has the bot begin its form anew after the hub submitted it, and Redis restart then.
+func TestBotGoesOnAfterASubmission(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	b := &bot{server, "connectbot"}
+	s := open(t, server, "hub", func(c *tempdata.Config) { c.Django, c.DjangoPrefix = true, "connectbot:1" })
+	form := tempdata.FormKey{UserID: 123, Form: tempdata.BotForm}
+	putStep(t, s, form, "a", "1")
+	if _, err := s.Submit(t.Context(), tempdata.Submit{FormKey: form}); err != nil {
+		t.Fatal(err)
+	}
+	b.set(t, "temp:user_123:form_data_x", `{"n": 1}`, time.Hour)
+	wantForm(t, s, form, `x={"n":1} `)
+	server.Kill()
+	redistest.Eventually(t, soon, "it is away", func() bool {
+		_, err := s.Form(t.Context(), form)
+		return s.Check() != nil && err == nil
+	})
+	server.Restart()
+	redistest.Eventually(t, soon, "it is back", func() bool {
+		f, err := s.Form(t.Context(), form)
+		return err == nil && !f.Degraded && steps(f) == `x={"n":1} `
+	})
+}
+
+// TestLongHistoryAfterARestart keeps more than the usual length.
+func TestLongHistoryAfterARestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server, "hub", nil)
+	for i := range 300 {
+		a := tempdata.Append{Conversation: "c", Messages: [][]byte{fmt.Append(nil, i)}, MaxLen: tempdata.MaxMessages}
+		if _, err := s.Append(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() (n int, degraded bool) {
+		h, _ := s.Messages(t.Context(), tempdata.History{Conversation: "c", Limit: tempdata.MaxMessages})
+		return len(h.Messages), h.Degraded
+	}
+	read()
+	server.Kill()
+	redistest.Eventually(t, soon, "it is away", func() bool { _, degraded := read(); return degraded })
+	server.Restart()
+	redistest.Eventually(t, soon, "it is back", func() bool { _, degraded := read(); return s.Check() == nil && !degraded })
+	if n, _ := read(); n != 300 {
+		t.Errorf("%d messages are left of 300", n)
+	}
+}

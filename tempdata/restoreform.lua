@@ -2,7 +2,7 @@
 -- of two winning.
 -- KEYS: index, lists, form, when it was deleted or submitted last.
 -- ARGV: space, name of the form, its tag, when it was changed, ttl, when it was deleted as a whole ('' if it was not), a tag
--- for when it is not as it was in memory; then for each step: name, when it was changed ('' if it was not), value ('' if it
+-- for when it is not as it was in memory, when Redis was asked last; then for each step: name, when it was changed ('' if it was not), value ('' if it
 -- was deleted).
 -- Returns 1 if the form is there now as it was in memory, 0 if Redis has another.
 local form = KEYS[3]
@@ -10,6 +10,8 @@ local deleted = ARGV[6]
 local ended = redis.call('GET', KEYS[4]) or ''
 if ended > deleted then
   deleted = ended
+elseif deleted ~= '' then
+  redis.call('SET', KEYS[4], deleted, 'PX', 24 * 3600 * 1000)
 end
 local head = redis.call('HMGET', form, 'o', 'u')
 local order, updated, gone = ' ' .. (head[1] or '') .. ' ', head[2] or '', not head[2]
@@ -26,7 +28,7 @@ for step in string.gmatch(head[1] or '', '%S+') do
     remove(step)
   end
 end
-for i = 8, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   local step, at, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local stamp = at ~= '' and at or string.sub(value, 1, 16)
   local listed = string.find(order, ' ' .. step .. ' ', 1, true)

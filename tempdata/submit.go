@@ -59,7 +59,9 @@ func (o *submitForm) receive(sh *shelf) error {
 	if err := r.failure(); err != nil {
 		return err
 	}
-	sh.forget(formSpace(o.key.UserID), o.key.Form)
+	if !o.waits(sh) {
+		sh.forget(formSpace(o.key.UserID), o.key.Form)
+	}
 	o.form, o.id, o.again = &formMemory{at: r.changed}, r.id, r.status == "again"
 	if o.form.steps, err = o.store.decodeSteps(o.key, r.steps); err != nil {
 		return err
