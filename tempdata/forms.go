@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 )
 
 func (s *Store) checkForm(p *problems, key FormKey) {
@@ -377,88 +376,4 @@ func (s *Store) ClearForms(ctx context.Context, userID int64) (int, error) {
 	default:
 		return n, err
 	}
-}
-
-// resumeAfter is how long a submission is left to the call that began it, and may be publishing it, before another that
-// has not its IdempotencyKey takes it over.
-const resumeAfter = 10 * time.Second
-
-// submittedTTL is how long a form is kept after it was submitted, for calls that come again.
-const submittedTTL = time.Hour
-
-// Submit takes a form out and returns it. Of several calls at once one gets it, the others ErrNotFound; with the same
-// IdempotencyKey, within an hour, all do. One whose call ended with the process, before Publish returned, is returned by a
-// call 10 s later. While Redis is away nothing is taken out. It returns InvalidError, ErrNotFound,
-// ErrTooLarge, PreconditionError, ErrUnreadable, ErrUnavailable, after which the form may have been taken out so that only
-// the same IdempotencyKey gets it, or what Publish returned.
-func (s *Store) Submit(ctx context.Context, submit Submit) (Submission, error) {
-	var wrong problems
-	s.checkForm(&wrong, submit.FormKey)
-	if key := submit.IdempotencyKey; key != "" {
-		wrong.add(len(key) <= 255, "Idempotency-Key", "must have 1 to 255 bytes")
-	}
-	if err := wrong.err(); err != nil {
-		return Submission{}, err
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return Submission{}, err
-	}
-	key := ""
-	if submit.IdempotencyKey != "" {
-		key = tagOf(submit.IdempotencyKey)
-	}
-	fingerprint := tagOf(submit.Fingerprint)
-	done, largest := "1", MaxSteps*MaxValueSize
-	if submit.Publish != nil {
-		done = "0"
-		if submit.MaxSize > 0 {
-			largest = submit.MaxSize
-		}
-	}
-	op := &submitForm{
-		key: submit.FormKey, idempotency: key, condition: submit.Condition.code(), largest: largest,
-		args: []any{"m", id.String(), fingerprint, done, resumeAfter.Microseconds()},
-	}
-	if err := s.submit(ctx, op); err != nil {
-		if errors.Is(err, ErrUnreadable) && !op.again { // Nobody got it: it is put back as it was.
-			err = errors.Join(err, s.putBack(ctx, op))
-		}
-		return Submission{}, err
-	}
-	out := Submission{ID: op.id, Form: op.form.form(), Duplicate: op.again}
-	out.ExpiresIn, out.ETag = 0, ""
-	s.count.submitted.Add(1)
-	if submit.Publish == nil {
-		return out, nil
-	}
-	if err := submit.Publish(out); err != nil {
-		if !op.again {
-			err = errors.Join(err, s.putBack(ctx, op))
-		}
-		return Submission{}, err
-	}
-	// If this fails the next call may publish the event again, which has an ID.
-	_ = s.submit(ctx, &submitForm{key: submit.FormKey, idempotency: key, args: []any{"f", op.id, ""}})
-	return out, nil
-}
-
-// putBack puts a form back that was taken out, at the latest when Redis is back.
-func (s *Store) putBack(ctx context.Context, op *submitForm) error {
-	back := &submitForm{key: op.key, idempotency: op.idempotency, args: []any{"r", op.id, ""}}
-	if err := s.submit(ctx, back); err != nil {
-		return fmt.Errorf("%w: the form is not put back yet", ErrUnavailable)
-	}
-	return nil
-}
-
-func (s *Store) submit(ctx context.Context, op *submitForm) error {
-	if s.botsForm(op.key) && op.args[0] == "m" {
-		if err := s.synced(ctx, s.valueSpace(UserNamespace(op.key.UserID))); err != nil {
-			return err
-		}
-	}
-	op.store = s
-	_, err := s.do(ctx, UserNamespace(op.key.UserID), op, &s.count.writes)
-	return err
 }
