@@ -1,0 +1,69 @@
+package javaclient
+
+import (
+	"cmp"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config says where the service is and how much patience it gets.
+type Config struct {
+	// URL is http:// or https:// with a host and, if need be, a path, below which the calls are. Default
+	// http://localhost:8080.
+	URL string
+	// Token is sent as "Authorization: Service <token>": visible ASCII characters. Default: none is sent.
+	Token string
+	// Timeout bounds one attempt, from connecting to the last byte of the answer. Default 10 s; at least 1 ms.
+	Timeout time.Duration
+	// TotalTimeout bounds a call with all its attempts and pauses. Default 15 s; at least Timeout.
+	TotalTimeout time.Duration
+	// HedgeAfter is how late the answer to a GET may be before it is asked for a second time. Default 500 ms; negative:
+	// never.
+	HedgeAfter time.Duration
+	// OpenFor is how long the breaker stays open before it lets a call through to see, give or take a fifth at random.
+	// Default 5 s; at least 1 ms.
+	OpenFor time.Duration
+	// Concurrency is how many calls may be under way; more wait for at most QueueFor, which is part of TotalTimeout, and then
+	// fail with CodeBusy. Defaults 128 and 1 s.
+	Concurrency int
+	QueueFor    time.Duration
+	// MaxAnswer is how many bytes an answer may have, unpacked. Default 16 MiB.
+	MaxAnswer int64
+	// Logger is told when the breaker opens and when it is closed again, and nothing else. Default: nobody.
+	Logger *zap.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.URL = cmp.Or(c.URL, "http://localhost:8080")
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	c.TotalTimeout = cmp.Or(c.TotalTimeout, max(15*time.Second, c.Timeout))
+	c.HedgeAfter = cmp.Or(c.HedgeAfter, 500*time.Millisecond)
+	c.OpenFor = cmp.Or(c.OpenFor, 5*time.Second)
+	c.Concurrency = cmp.Or(c.Concurrency, 128)
+	c.QueueFor = cmp.Or(c.QueueFor, time.Second)
+	c.MaxAnswer = cmp.Or(c.MaxAnswer, 16<<20)
+	c.Logger = cmp.Or(c.Logger, zap.NewNop())
+	return c
+}
+
+// validate repeats nothing of the URL and the token, which may be secret.
+func (c Config) validate() error {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return errors.New("javaclient: the URL must be http:// or https:// with a host")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("javaclient: the URL must have no query and no fragment")
+	case strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("javaclient: the token must be visible ASCII characters")
+	case c.Timeout < time.Millisecond || c.TotalTimeout < c.Timeout:
+		return errors.New("javaclient: the timeout must be at least 1 ms, and the total timeout no less than it")
+	case c.OpenFor < time.Millisecond || c.Concurrency < 1 || c.QueueFor < 0 || c.MaxAnswer < 1:
+		return errors.New("javaclient: OpenFor must be at least 1 ms, and Concurrency, QueueFor and MaxAnswer above 0")
+	}
+	return nil
+}
