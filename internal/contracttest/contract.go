@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -32,7 +33,7 @@ func Transport(tb testing.TB, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	c, err := load()
+	c, err := loaded()
 	if err != nil {
 		tb.Fatalf("contract: %v", err)
 	}
@@ -67,6 +68,9 @@ type problem struct {
 	Status            int
 	RequestID         string `json:"request_id"`
 }
+
+// loaded is load, called once: to read the contract takes longer than most tests do.
+var loaded = sync.OnceValues(load) //nolint:gochecknoglobals // It is the same for all tests of a binary.
 
 // load reads the contract of the module that the test belongs to. That it is sound is tested where it lies.
 func load() (*contract, error) {
