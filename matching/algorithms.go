@@ -1,0 +1,90 @@
+package matching
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/connectbot-hub/connecthub/internal/cache"
+	"github.com/connectbot-hub/connecthub/javaclient"
+)
+
+// How long the list of algorithms is fresh, and may be told after that while the service is away.
+const (
+	algorithmsTTL   = 5 * time.Minute
+	algorithmsStale = 24 * time.Hour
+)
+
+// knownAlgorithms returns those the service is known for.
+func knownAlgorithms() []string { return []string{simpleRandom, interestBased, crossDepart} }
+
+// theList is the only key of that cache.
+const theList = "algorithms"
+
+func newAlgorithms(cfg MatcherConfig) (*cache.Cache[string, []string], error) {
+	prefix := cfg.Prefix + ":matching:"
+	return cache.New(cache.Config[string, []string]{
+		Redis:      cfg.Cache,
+		Prefix:     prefix + "list:",
+		RedisKey:   func(key string) string { return prefix + "list:" + key },
+		Parse:      func(name string) (string, bool) { return strings.CutPrefix(name, prefix+"list:") },
+		LockPrefix: prefix + "lock:",
+		EpochKey:   prefix + "epoch",
+		TTL:        algorithmsTTL,
+		Stale:      algorithmsStale,
+		LocalBytes: 1 << 20,
+		Logger:     cfg.Logger,
+	})
+}
+
+// Algorithms returns the list of the service: as it told it lately, or told it last while it is away, or what it is known
+// for when it never did and there is a Fallback.
+func (m *Matcher) Algorithms(ctx context.Context, call javaclient.Call) (Algorithms, error) {
+	found, err := m.algorithms.Lookup(ctx, theList, "", func(ctx context.Context) ([]string, error) {
+		return m.cfg.Client.Algorithms(ctx, call)
+	})
+	switch {
+	case err == nil:
+		return Algorithms{found.Value, len(found.Value), Java, found.Outcome == cache.Stale}, nil
+	case ctx.Err() != nil:
+		return Algorithms{}, ctx.Err()
+	}
+	if _, away := m.away(err); !away {
+		return Algorithms{}, err
+	}
+	known := knownAlgorithms()
+	return Algorithms{known, len(known), Fallback, true}, nil
+}
+
+// checkAlgorithm refuses an algorithm that is not on the list.
+func (m *Matcher) checkAlgorithm(ctx context.Context, field, algorithm string) error {
+	list, _ := m.listed(ctx, algorithm)
+	if algorithm == "" || slices.Contains(list, algorithm) {
+		return nil
+	}
+	return &InvalidError{Fields: []FieldProblem{{field, "must be one of " + strings.Join(list, ", ")}}}
+}
+
+// checkListed refuses an algorithm that the service itself has not listed.
+func (m *Matcher) checkListed(ctx context.Context, algorithm string) error {
+	if list, sure := m.listed(ctx, algorithm); !sure || slices.Contains(list, algorithm) {
+		return nil
+	}
+	return m.checkAlgorithm(ctx, "algorithm", algorithm)
+}
+
+// listed returns the list by which an algorithm is judged, and whether it is the service's. It does not wait long for it,
+// and asks nobody when there is nothing to judge.
+func (m *Matcher) listed(ctx context.Context, algorithm string) (list []string, sure bool) {
+	if algorithm == "" {
+		return nil, false
+	}
+	const patience = 500 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if found, err := m.Algorithms(ctx, javaclient.Call{}); err == nil {
+		return found.Algorithms, found.Source == Java
+	}
+	return knownAlgorithms(), false
+}

@@ -1,0 +1,10 @@
+package matching_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/connectbot-hub/connecthub/internal/redistest"
+)
+
+func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
