@@ -33,6 +33,8 @@ func allowRoute(c echo.Context) error {
 		return allowTemp(c, ofUser(pathParam(c, "user_id")).namespace)
 	case strings.HasPrefix(route, "/v1/conversations/"):
 		return allowTemp(c, conversations)
+	case strings.HasPrefix(route, "/v1/matching/"):
+		return allow(c, "match")
 	case route == "/v1/cache":
 		return allow(c, "admin")
 	}

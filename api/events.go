@@ -18,7 +18,7 @@ import (
 	"github.com/connectbot-hub/connecthub/events"
 )
 
-// maxBody bounds a request's body, in bytes.
+// maxBody bounds a request's body, in bytes, unless its call takes more.
 const maxBody = 1 << 20
 
 // PublishToUser answers POST /v1/events/users/{user_id}.
@@ -117,6 +117,11 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:go
 
 // readJSON reads the body of a request that must be JSON. It may also be called by one of these media types.
 func readJSON(c echo.Context, into *bytes.Buffer, also ...string) error {
+	return readUpTo(c, into, maxBody, also...)
+}
+
+// readUpTo is readJSON for calls that take so many bytes.
+func readUpTo(c echo.Context, into *bytes.Buffer, most int64, also ...string) error {
 	req := c.Request()
 	if ct := req.Header.Get(echo.HeaderContentType); ct != echo.MIMEApplicationJSON {
 		media, params, err := mime.ParseMediaType(ct)
@@ -134,11 +139,11 @@ func readJSON(c echo.Context, into *bytes.Buffer, also ...string) error {
 			detail: "Send the body as it is, without Content-Encoding.",
 		}
 	}
-	_, err := into.ReadFrom(http.MaxBytesReader(c.Response(), req.Body, maxBody))
+	_, err := into.ReadFrom(http.MaxBytesReader(c.Response(), req.Body, most))
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return tooLarge("A body has at most " + strconv.Itoa(maxBody) + " bytes.")
+		return tooLarge("A body has at most " + strconv.FormatInt(most, 10) + " bytes.")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return malformed("The body ends before its Content-Length.")
 	case err != nil:

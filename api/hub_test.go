@@ -43,7 +43,9 @@ type options struct {
 	// menus is used with the prefix of events.
 	menus menucache.Config
 	temp  tempdata.Config
-	api   api.Config
+	// matching says how people are matched; nil: nobody is.
+	matching *matchingOptions
+	api      api.Config
 	// wrap puts something in front of the publisher.
 	wrap func(publisher) publisher
 	// leasing is told of each lease that is asked for, before it is.
@@ -146,6 +148,9 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	}
 	if o.leasing != nil {
 		deps.Temp = leaser{temp, o.leasing}
+	}
+	if o.matching != nil {
+		h.wireMatching(tb, &deps, o)
 	}
 	deps.Stats = func() api.Stats {
 		p, f, b, m, t := pub.Stats(), fanout.Stats(), bridge.Stats(), menus.Stats(), temp.Stats()

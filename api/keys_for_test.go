@@ -9,6 +9,12 @@ import (
 // startKeyedHub starts a hub with keys of these names and scopes, and returns their tokens by name.
 func startKeyedHub(tb testing.TB, scopes map[string][]string) (*hub, map[string]string) {
 	tb.Helper()
+	return startKeyedHubWith(tb, scopes, options{})
+}
+
+// startKeyedHubWith is startKeyedHub for a hub that differs from the usual one.
+func startKeyedHubWith(tb testing.TB, scopes map[string][]string, o options) (*hub, map[string]string) {
+	tb.Helper()
 	tokens := make(map[string]string, len(scopes))
 	var all []*api.Key
 	for name, list := range scopes {
@@ -22,5 +28,6 @@ func startKeyedHub(tb testing.TB, scopes map[string][]string) (*hub, map[string]
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return startHub(tb, options{api: api.Config{Keys: keys}}), tokens
+	o.api.Keys = keys
+	return startHub(tb, o), tokens
 }

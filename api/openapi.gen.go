@@ -84,6 +84,69 @@ func (e InvalidateRequestAll) Valid() bool {
 	}
 }
 
+// Defines values for MatchingSource.
+const (
+	MatchingSourceFallback MatchingSource = "fallback"
+	MatchingSourceJava     MatchingSource = "java"
+)
+
+// Valid indicates whether the value is a known member of the MatchingSource enum.
+func (e MatchingSource) Valid() bool {
+	switch e {
+	case MatchingSourceFallback:
+		return true
+	case MatchingSourceJava:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatchingStatsBreaker.
+const (
+	MatchingStatsBreakerClosed   MatchingStatsBreaker = "closed"
+	MatchingStatsBreakerHalfOpen MatchingStatsBreaker = "half_open"
+	MatchingStatsBreakerOpen     MatchingStatsBreaker = "open"
+)
+
+// Valid indicates whether the value is a known member of the MatchingStatsBreaker enum.
+func (e MatchingStatsBreaker) Valid() bool {
+	switch e {
+	case MatchingStatsBreakerClosed:
+		return true
+	case MatchingStatsBreakerHalfOpen:
+		return true
+	case MatchingStatsBreakerOpen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatchingStatusState.
+const (
+	MatchingStatusStateCompleted MatchingStatusState = "completed"
+	MatchingStatusStateFailed    MatchingStatusState = "failed"
+	MatchingStatusStateQueued    MatchingStatusState = "queued"
+	MatchingStatusStateRunning   MatchingStatusState = "running"
+)
+
+// Valid indicates whether the value is a known member of the MatchingStatusState enum.
+func (e MatchingStatusState) Valid() bool {
+	switch e {
+	case MatchingStatusStateCompleted:
+		return true
+	case MatchingStatusStateFailed:
+		return true
+	case MatchingStatusStateQueued:
+		return true
+	case MatchingStatusStateRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MenuWrittenStatus.
 const (
 	MenuWrittenStatusCached MenuWrittenStatus = "cached"
@@ -136,6 +199,18 @@ type CacheCleared struct {
 
 // ChannelKind Whom a channel is for.
 type ChannelKind string
+
+// CoffeeGroup Employees, and an id of the request.
+type CoffeeGroup struct {
+	// Employees Who is to be matched, each id once.
+	Employees MatchingEmployees `json:"employees"`
+
+	// RequestID An id of your own, which the answer bears. Without it the answer bears the request's `X-Request-ID`.
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// CoffeeRequest Who is to be matched, as an array or in an object.
+type CoffeeRequest = json.RawMessage
 
 // DeadWrite A write that the menu source did not take.
 type DeadWrite struct {
@@ -380,6 +455,9 @@ type FormStepGone struct {
 	Step string `json:"step"`
 }
 
+// FromAPIRequest Whom the service is to find and match. Members that are not named here go to the service as they are.
+type FromAPIRequest = json.RawMessage
+
 // Health The state of the hub.
 type Health struct {
 	// Checks The checks by name. A check may have several parts.
@@ -502,6 +580,339 @@ type ListedForm struct {
 
 	// Form The form's name.
 	Form string `json:"form"`
+}
+
+// MatchingAlgorithms The algorithms that may be asked for.
+type MatchingAlgorithms struct {
+	// Algorithms Their names.
+	Algorithms []string `json:"algorithms"`
+
+	// Degraded True when the service is away, and the list is an old one or the one it is known for.
+	Degraded bool `json:"degraded"`
+
+	// Source `java` is the matching service, `fallback` the hub itself while that is away.
+	Source MatchingSource `json:"source"`
+
+	// Total How many there are.
+	Total int `json:"total"`
+}
+
+// MatchingBracket Who plays whom.
+type MatchingBracket struct {
+	// Algorithm What was used, if that is known.
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// Degraded True when the hub made it, as the service was away.
+	Degraded bool `json:"degraded"`
+
+	// Matches The matches, in the order in which they are played.
+	Matches []MatchingMatch `json:"matches"`
+
+	// Reason Why the service could not be asked or did not answer: `unreachable`, `timeout`, `breaker_open`, `busy`,
+	// `overloaded`, `server_error`, `data_source_failed`, `malformed_answer`, `answer_too_large`, `connection_lost`,
+	// `redirected`, `unauthorized` or `not_found`. Reasons may be added.
+	//
+	//
+	// Examples: breaker_open
+	Reason MatchingReason `json:"reason,omitempty"`
+
+	// RequestID The request's id, yours or the hub's.
+	RequestID string `json:"request_id"`
+
+	// Source `java` is the matching service, `fallback` the hub itself while that is away.
+	Source MatchingSource `json:"source"`
+}
+
+// MatchingEmployee Somebody to be matched, as the matching service knows them. Members that are not named here go along to the service
+// as they are, and come back as the service sends them.
+type MatchingEmployee struct {
+	// ActiveEmployee Whether the employee takes part. Left out it is sent as true.
+	ActiveEmployee *bool `json:"activeEmployee,omitempty"`
+
+	// BusinessCode The code of the business.
+	BusinessCode string `json:"businessCode,omitempty"`
+
+	// Department The department. A number becomes a string, here and in the next four.
+	//
+	// Examples: 7
+	Department string `json:"department,omitempty"`
+
+	// DisplayName The name.
+	DisplayName string `json:"displayName,omitempty"`
+
+	// EmployeeNumber The personnel number.
+	EmployeeNumber string `json:"employeeNumber,omitempty"`
+
+	// ExcludedPartners The ids of those with whom the employee is not to be paired.
+	ExcludedPartners []int64 `json:"excluded_partners,omitempty"`
+
+	// Grade `JUNIOR`, `MIDDLE`, `SENIOR` or `LEAD`. Juniors count as newcomers.
+	//
+	// Examples: MIDDLE
+	Grade string `json:"grade,omitempty"`
+
+	// ID The employee's id.
+	ID int64 `json:"id"`
+
+	// Interests What the employee is interested in.
+	Interests []string `json:"interests,omitempty"`
+
+	// Position The position.
+	Position string `json:"position,omitempty"`
+
+	// Preferences Wishes.
+	Preferences json.RawMessage `json:"preferences,omitempty"`
+
+	// Username The name in Telegram.
+	Username             string                 `json:"username,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// MatchingEmployees Who is to be matched, each id once.
+type MatchingEmployees = []MatchingEmployee
+
+// MatchingFailure What went wrong with a request last.
+type MatchingFailure struct {
+	// Code One of the reasons for which `degraded` is true, or `refused`, `no_employees`, `invalid_request`,
+	// `too_many_people`, `malformed_json` or `internal_error`. Codes may be added.
+	Code string `json:"code"`
+
+	// Detail The same in words, for people. It may hold what the matching service said.
+	Detail string `json:"detail,omitempty"`
+}
+
+// MatchingMatch Two who play. Matches of the service are as it makes them; those of the hub have the members below.
+type MatchingMatch = json.RawMessage
+
+// MatchingMember Somebody who is to be in a team. Members that are not named here go to the service as they are.
+type MatchingMember struct {
+	// Department The department.
+	Department string `json:"department,omitempty"`
+
+	// ID The person's id.
+	ID int64 `json:"id"`
+
+	// Interests What the person is interested in.
+	Interests []string `json:"interests,omitempty"`
+
+	// Name The name.
+	Name string `json:"name,omitempty"`
+
+	// Skills What the person is good at.
+	Skills               []string               `json:"skills,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// MatchingPair Two who meet.
+type MatchingPair struct {
+	// Employee1 Somebody to be matched, as the matching service knows them. Members that are not named here go along to the service
+	// as they are, and come back as the service sends them.
+	Employee1 *MatchingEmployee `json:"employee1,omitempty"`
+
+	// Employee1ID The id of the one.
+	Employee1ID int64 `json:"employee1_id"`
+
+	// Employee2 Somebody to be matched, as the matching service knows them. Members that are not named here go along to the service
+	// as they are, and come back as the service sends them.
+	Employee2 *MatchingEmployee `json:"employee2,omitempty"`
+
+	// Employee2ID The id of the other.
+	Employee2ID int64 `json:"employee2_id"`
+}
+
+// MatchingPairs Who meets whom.
+type MatchingPairs struct {
+	// Algorithm What was used, if that is known.
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// Degraded True when the hub matched, as the service was away.
+	Degraded bool `json:"degraded"`
+
+	// Meta What else the service tells.
+	Meta json.RawMessage `json:"meta,omitempty"`
+
+	// Pairs The pairs. Nobody is in two.
+	Pairs []MatchingPair `json:"pairs"`
+
+	// Reason Why the service could not be asked or did not answer: `unreachable`, `timeout`, `breaker_open`, `busy`,
+	// `overloaded`, `server_error`, `data_source_failed`, `malformed_answer`, `answer_too_large`, `connection_lost`,
+	// `redirected`, `unauthorized` or `not_found`. Reasons may be added.
+	//
+	//
+	// Examples: breaker_open
+	Reason MatchingReason `json:"reason,omitempty"`
+
+	// RequestID The request's id, yours or the hub's.
+	RequestID string `json:"request_id"`
+
+	// Source `java` is the matching service, `fallback` the hub itself while that is away.
+	Source MatchingSource `json:"source"`
+
+	// UnmatchedEmployees The ids of those without a partner.
+	UnmatchedEmployees []int64 `json:"unmatched_employees"`
+}
+
+// MatchingPlayer Somebody who plays. Members that are not named here go to the service as they are.
+type MatchingPlayer struct {
+	// Department The department.
+	Department string `json:"department,omitempty"`
+
+	// GamesPlayed How many games the player has behind them.
+	GamesPlayed int `json:"games_played,omitempty"`
+
+	// ID The player's id.
+	ID int64 `json:"id"`
+
+	// Name The name.
+	Name string `json:"name,omitempty"`
+
+	// Rating How strong the player is.
+	Rating               float64                `json:"rating,omitempty"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// MatchingReason Why the service could not be asked or did not answer: `unreachable`, `timeout`, `breaker_open`, `busy`,
+// `overloaded`, `server_error`, `data_source_failed`, `malformed_answer`, `answer_too_large`, `connection_lost`,
+// `redirected`, `unauthorized` or `not_found`. Reasons may be added.
+//
+// Examples: breaker_open
+type MatchingReason = string
+
+// MatchingRequest A request for pairs. It names `users`, `employees` or both.
+type MatchingRequest struct {
+	// Algorithm One of those that `/v1/matching/algorithms` lists. Without it the service chooses.
+	//
+	// Examples: CROSS_DEPARTMENT
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// AlgorithmParams What the algorithm takes. It goes to the service as it is.
+	AlgorithmParams json.RawMessage `json:"algorithm_params,omitempty"`
+
+	// Employees People of whom more is known, each id once. Who is among `users` too counts once.
+	Employees []MatchingEmployee `json:"employees,omitempty"`
+
+	// Interest The interest that partners are to share.
+	Interest string `json:"interest,omitempty"`
+
+	// RequestID An id of your own: a request that bears it is taken once. Without it the hub makes one, of the `Idempotency-Key`
+	// if there is one; of an event it is the event's `id`.
+	//
+	//
+	// Examples: coffee-2026-47
+	RequestID string `json:"request_id,omitempty"`
+
+	// Type What the pairs are for, such as `coffee`, `lunch` or `chess`. It comes back in the events. `secret_coffee` asks
+	// for the secret coffee of the service.
+	Type string `json:"type,omitempty"`
+
+	// Users The ids of people of whom nothing else is known, each once. An id may be a string of its digits.
+	Users []json.RawMessage `json:"users,omitempty"`
+}
+
+// MatchingSource `java` is the matching service, `fallback` the hub itself while that is away.
+type MatchingSource string
+
+// MatchingStats What was done for matching.
+type MatchingStats struct {
+	// Breaker `closed` lets calls to the matching service through, `open` does not, as it failed lately, `half_open` lets one
+	// through to see whether it is back.
+	Breaker MatchingStatsBreaker `json:"breaker"`
+
+	// Calls Requests by name since the hub started: those that the service answered (`java`), that the hub answered itself
+	// (`fallback`), that were answered before (`repeated`) and that `failed` because of the service. Then
+	// `service_calls`, with `service_retries` and `service_hedges` of them, `service_failed_…` by what went wrong, and how
+	// often the breaker opened (`breaker_opened`).
+	Calls map[string]int64 `json:"calls"`
+
+	// Jobs Requests that may wait, by name, since this hub started: `accepted`, `known` from before, `completed`, with
+	// those of them that the hub matched itself (`fallback`), and `failed`; the events that were `told`, and those
+	// with requests, `events_…`. Then how many requests wait or are worked on now (`waiting`) and how many are dead
+	// letters (`dead`), of all hubs. These two are absent while Redis is away.
+	Jobs map[string]int64 `json:"jobs"`
+}
+
+// MatchingStatsBreaker `closed` lets calls to the matching service through, `open` does not, as it failed lately, `half_open` lets one
+// through to see whether it is back.
+type MatchingStatsBreaker string
+
+// MatchingStatus What is known of a request.
+type MatchingStatus struct {
+	// Attempts How often it was begun since it was asked for, or retried last.
+	Attempts int `json:"attempts"`
+
+	// CreatedAt When it was asked for, in UTC with microseconds.
+	CreatedAt string `json:"created_at"`
+
+	// Error What went wrong with a request last.
+	Error *MatchingFailure `json:"error,omitempty"`
+
+	// NextAttemptAt When a queued request is due, in UTC with microseconds. Absent if it is due now.
+	NextAttemptAt string `json:"next_attempt_at,omitempty"`
+
+	// RequestID The request's id.
+	RequestID string `json:"request_id"`
+
+	// Result Who meets whom.
+	Result *MatchingPairs `json:"result,omitempty"`
+
+	// Retries How often somebody retried it.
+	Retries int `json:"retries"`
+
+	// State `queued` waits for its turn or for the next attempt, `running` is worked on, `completed` has a `result` and
+	// everybody was told, `failed` was given up until somebody retries it.
+	State MatchingStatusState `json:"state"`
+
+	// UpdatedAt When its state changed last, in UTC with microseconds.
+	UpdatedAt string `json:"updated_at"`
+}
+
+// MatchingStatusState `queued` waits for its turn or for the next attempt, `running` is worked on, `completed` has a `result` and
+// everybody was told, `failed` was given up until somebody retries it.
+type MatchingStatusState string
+
+// MatchingStatusList A page of requests.
+type MatchingStatusList struct {
+	// NextCursor Pass it as `cursor` for the next page. Null when there are no more.
+	NextCursor *string `json:"next_cursor"`
+
+	// Requests The requests, without their results.
+	Requests []MatchingStatus `json:"requests"`
+}
+
+// MatchingTeam A team. The service may tell more of it than is named here.
+type MatchingTeam struct {
+	// Members The ids of the members.
+	Members              []int64                `json:"members"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
+// MatchingTeams Who is in which team.
+type MatchingTeams struct {
+	// Algorithm What was used, if that is known.
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// Degraded True when the hub made them, as the service was away.
+	Degraded bool `json:"degraded"`
+
+	// Reason Why the service could not be asked or did not answer: `unreachable`, `timeout`, `breaker_open`, `busy`,
+	// `overloaded`, `server_error`, `data_source_failed`, `malformed_answer`, `answer_too_large`, `connection_lost`,
+	// `redirected`, `unauthorized` or `not_found`. Reasons may be added.
+	//
+	//
+	// Examples: breaker_open
+	Reason MatchingReason `json:"reason,omitempty"`
+
+	// RequestID The request's id, yours or the hub's.
+	RequestID string `json:"request_id"`
+
+	// Source `java` is the matching service, `fallback` the hub itself while that is away.
+	Source MatchingSource `json:"source"`
+
+	// Teams The teams. Nobody is in two.
+	Teams []MatchingTeam `json:"teams"`
+
+	// UnmatchedEmployees The ids of those without a team.
+	UnmatchedEmployees []int64 `json:"unmatched_employees"`
 }
 
 // Menu A menu as the Django bot keeps it. One that is set may have more members, which are kept, but nothing that Telegram
@@ -806,6 +1217,33 @@ type ReplyKeyboardMarkup struct {
 	ResizeKeyboard bool `json:"resize_keyboard"`
 }
 
+// SecretCoffeeRequest A request for a secret coffee.
+type SecretCoffeeRequest struct {
+	// Algorithm One of those that `/v1/matching/algorithms` lists. Without it the service chooses.
+	//
+	// Examples: CROSS_DEPARTMENT
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// JavaAlgorithmParams The same as `algorithm_params`, as the service calls it.
+	JavaAlgorithmParams json.RawMessage `json:"algorithmParams,omitempty"`
+
+	// AlgorithmParams What the algorithm takes. It goes to the service as it is. `algorithmParams` means the same.
+	AlgorithmParams json.RawMessage `json:"algorithm_params,omitempty"`
+
+	// Employees Who is to be matched, each id once.
+	Employees []MatchingEmployee `json:"employees"`
+
+	// JavaRequestID The same as `request_id`, as the service calls it.
+	JavaRequestID string `json:"requestId,omitempty"`
+
+	// RequestID An id of your own, which the answer bears. Without it the answer bears the request's `X-Request-ID`. `requestId`
+	// means the same.
+	//
+	//
+	// Examples: coffee-2026-47
+	RequestID string `json:"request_id,omitempty"`
+}
+
 // Stats What this hub has done since it started.
 type Stats struct {
 	// Caches Counters of each cache by name, such as `menus`. `hit_ratio` is the part of the lookups that the cache answered, 0 to
@@ -819,6 +1257,9 @@ type Stats struct {
 
 	// Events Counters of events by name.
 	Events map[string]int64 `json:"events"`
+
+	// Matching What was done for matching.
+	Matching *MatchingStats `json:"matching,omitempty"`
 
 	// Since When it began to count.
 	Since string `json:"since"`
@@ -877,6 +1318,24 @@ type SubmitEvent struct {
 type SubmitRequest struct {
 	// Publish The event to publish.
 	Publish SubmitEvent `json:"publish,omitempty"`
+}
+
+// TeamsRequest A request for teams.
+type TeamsRequest struct {
+	// BalanceSkills Whether the skills are to be spread over the teams.
+	BalanceSkills bool `json:"balance_skills,omitempty"`
+
+	// MaxTeams How many teams there may be. 0 stands for any number.
+	MaxTeams int `json:"max_teams,omitempty"`
+
+	// Participants Who is to be in a team, each id once.
+	Participants []MatchingMember `json:"participants"`
+
+	// RequestID An id of your own, which the answer bears. Without it the answer bears the request's `X-Request-ID`.
+	RequestID string `json:"request_id,omitempty"`
+
+	// TeamSize How many members a team has.
+	TeamSize int `json:"team_size"`
 }
 
 // TempBatch What to get or to set. Give exactly one of its members.
@@ -1039,6 +1498,26 @@ type TempWritten struct {
 	Namespace string `json:"namespace"`
 }
 
+// TournamentRequest A tournament.
+type TournamentRequest struct {
+	// Format How it is played, such as `single_elimination`, `round_robin` or `swiss`.
+	Format string `json:"format,omitempty"`
+
+	// GameType What is played.
+	//
+	// Examples: chess
+	GameType string `json:"game_type,omitempty"`
+
+	// Participants Who plays, each id once.
+	Participants []MatchingPlayer `json:"participants"`
+
+	// RequestID An id of your own, which the answer bears. Without it the answer bears the request's `X-Request-ID`.
+	RequestID string `json:"request_id,omitempty"`
+
+	// Rounds How many rounds there are. 0 leaves it to the service.
+	Rounds int `json:"rounds,omitempty"`
+}
+
 // WarmRequest Which menus to cache. Give either `users` or `top`.
 type WarmRequest struct {
 	// Lang The language of `users`. Without it the first of the definitions.
@@ -1078,6 +1557,12 @@ type IfNoneMatch = string
 // IfNothing defines model for IfNothing.
 type IfNothing = string
 
+// MatchingKey defines model for MatchingKey.
+type MatchingKey = string
+
+// MatchingRequestID defines model for MatchingRequestID.
+type MatchingRequestID = string
+
 // MenuTTL defines model for MenuTTL.
 type MenuTTL = string
 
@@ -1113,6 +1598,9 @@ type TempTTL = string
 
 // UserID defines model for UserID.
 type UserID = string
+
+// BracketMade Who plays whom.
+type BracketMade = MatchingBracket
 
 // CacheClearedAll What was cleared.
 type CacheClearedAll = CacheCleared
@@ -1165,6 +1653,9 @@ type HistoryNotFound = Problem
 // InternalError What went wrong, after RFC 9457.
 type InternalError = Problem
 
+// InvalidMatching What went wrong, after RFC 9457.
+type InvalidMatching = Problem
+
 // InvalidMenu What went wrong, after RFC 9457.
 type InvalidMenu = Problem
 
@@ -1198,6 +1689,30 @@ type LeaseRenewed = Lease
 // MalformedJSON What went wrong, after RFC 9457.
 type MalformedJSON = Problem
 
+// MalformedMatching What went wrong, after RFC 9457.
+type MalformedMatching = Problem
+
+// MatchingAccepted What is known of a request.
+type MatchingAccepted = MatchingStatus
+
+// MatchingJobsUnavailable What went wrong, after RFC 9457.
+type MatchingJobsUnavailable = Problem
+
+// MatchingRequestNotFailed What went wrong, after RFC 9457.
+type MatchingRequestNotFailed = Problem
+
+// MatchingRequestNotFound What went wrong, after RFC 9457.
+type MatchingRequestNotFound = Problem
+
+// MatchingServiceFailed What went wrong, after RFC 9457.
+type MatchingServiceFailed = Problem
+
+// MatchingServiceTimeout What went wrong, after RFC 9457.
+type MatchingServiceTimeout = Problem
+
+// MatchingUnavailable What went wrong, after RFC 9457.
+type MatchingUnavailable = Problem
+
 // MenuForbidden What went wrong, after RFC 9457.
 type MenuForbidden = Problem
 
@@ -1222,6 +1737,9 @@ type MessagesListed = MessageList
 // NothingToGoBack What went wrong, after RFC 9457.
 type NothingToGoBack = Problem
 
+// PairsFound Who meets whom.
+type PairsFound = MatchingPairs
+
 // PayloadTooLarge What went wrong, after RFC 9457.
 type PayloadTooLarge = Problem
 
@@ -1236,6 +1754,9 @@ type RenderedMenu = json.RawMessage
 
 // StepNotFound What went wrong, after RFC 9457.
 type StepNotFound = Problem
+
+// TeamsMade Who is in which team.
+type TeamsMade = MatchingTeams
 
 // TempBatchDone defines model for TempBatchDone.
 type TempBatchDone = json.RawMessage
@@ -1263,6 +1784,9 @@ type TempValueDeleted = TempDeleted
 
 // TempValueFound defines model for TempValueFound.
 type TempValueFound = json.RawMessage
+
+// TooManyPeople What went wrong, after RFC 9457.
+type TooManyPeople = Problem
 
 // TooManyStreams What went wrong, after RFC 9457.
 type TooManyStreams = Problem
@@ -1354,6 +1878,84 @@ type PublishToUserParams struct {
 	// key with the same body publishes nothing more and returns the first receipt, with `duplicate` true. The same key
 	// with another body is refused with `idempotency_key_reused`. Neither channels nor callers share keys.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MatchCoffeeByInterestParams defines parameters for MatchCoffeeByInterest.
+type MatchCoffeeByInterestParams struct {
+	// Interest The interest, in at most 128 bytes.
+	Interest string `form:"interest" json:"interest"`
+
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MatchCoffeeParams defines parameters for MatchCoffee.
+type MatchCoffeeParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListMatchingRequestsParams defines parameters for ListMatchingRequests.
+type ListMatchingRequestsParams struct {
+	// State `failed` for the dead letters, `queued` for all that wait or are worked on.
+	State string `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit The most requests a page may hold.
+	Limit string `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// RequestMatchingParams defines parameters for RequestMatching.
+type RequestMatchingParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MatchSecretCoffeeParams defines parameters for MatchSecretCoffee.
+type MatchSecretCoffeeParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MatchSecretCoffeeFromAPIParams defines parameters for MatchSecretCoffeeFromAPI.
+type MatchSecretCoffeeFromAPIParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MakeTeamsParams defines parameters for MakeTeams.
+type MakeTeamsParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MakeBracketParams defines parameters for MakeBracket.
+type MakeBracketParams struct {
+	// IdempotencyKey 1 to 255 visible ASCII characters of your choice, new for each request. For 24 hours the same key with the same
+	// request returns the first answer, with the header `Idempotency-Replayed`, though the service matches at random; so it
+	// does when both are sent at once. The same key with another request is refused with `idempotency_key_reused`. A
+	// request that was answered with a problem is not remembered. Callers do not share keys.
+	IdempotencyKey MatchingKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListMenuUsersParams defines parameters for ListMenuUsers.
@@ -1612,6 +2214,27 @@ type PublishToServiceJSONRequestBody = EventInput
 // PublishToUserJSONRequestBody defines body for PublishToUser for application/json ContentType.
 type PublishToUserJSONRequestBody = EventInput
 
+// MatchCoffeeByInterestJSONRequestBody defines body for MatchCoffeeByInterest for application/json ContentType.
+type MatchCoffeeByInterestJSONRequestBody = CoffeeRequest
+
+// MatchCoffeeJSONRequestBody defines body for MatchCoffee for application/json ContentType.
+type MatchCoffeeJSONRequestBody = CoffeeRequest
+
+// RequestMatchingJSONRequestBody defines body for RequestMatching for application/json ContentType.
+type RequestMatchingJSONRequestBody = MatchingRequest
+
+// MatchSecretCoffeeJSONRequestBody defines body for MatchSecretCoffee for application/json ContentType.
+type MatchSecretCoffeeJSONRequestBody = SecretCoffeeRequest
+
+// MatchSecretCoffeeFromAPIJSONRequestBody defines body for MatchSecretCoffeeFromAPI for application/json ContentType.
+type MatchSecretCoffeeFromAPIJSONRequestBody = FromAPIRequest
+
+// MakeTeamsJSONRequestBody defines body for MakeTeams for application/json ContentType.
+type MakeTeamsJSONRequestBody = TeamsRequest
+
+// MakeBracketJSONRequestBody defines body for MakeBracket for application/json ContentType.
+type MakeBracketJSONRequestBody = TournamentRequest
+
 // InvalidateMenusJSONRequestBody defines body for InvalidateMenus for application/json ContentType.
 type InvalidateMenusJSONRequestBody = InvalidateRequest
 
@@ -1641,6 +2264,529 @@ type SubmitFormJSONRequestBody = SubmitRequest
 
 // BatchUserTempValuesJSONRequestBody defines body for BatchUserTempValues for application/json ContentType.
 type BatchUserTempValuesJSONRequestBody = TempBatch
+
+// Getter for additional properties for MatchingEmployee. Returns the specified
+// element and whether it was found
+func (a MatchingEmployee) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for MatchingEmployee
+func (a *MatchingEmployee) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for MatchingEmployee to handle AdditionalProperties
+func (a *MatchingEmployee) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["activeEmployee"]; found {
+		err = json.Unmarshal(raw, &a.ActiveEmployee)
+		if err != nil {
+			return fmt.Errorf("error reading 'activeEmployee': %w", err)
+		}
+		delete(object, "activeEmployee")
+	}
+
+	if raw, found := object["businessCode"]; found {
+		err = json.Unmarshal(raw, &a.BusinessCode)
+		if err != nil {
+			return fmt.Errorf("error reading 'businessCode': %w", err)
+		}
+		delete(object, "businessCode")
+	}
+
+	if raw, found := object["department"]; found {
+		err = json.Unmarshal(raw, &a.Department)
+		if err != nil {
+			return fmt.Errorf("error reading 'department': %w", err)
+		}
+		delete(object, "department")
+	}
+
+	if raw, found := object["displayName"]; found {
+		err = json.Unmarshal(raw, &a.DisplayName)
+		if err != nil {
+			return fmt.Errorf("error reading 'displayName': %w", err)
+		}
+		delete(object, "displayName")
+	}
+
+	if raw, found := object["employeeNumber"]; found {
+		err = json.Unmarshal(raw, &a.EmployeeNumber)
+		if err != nil {
+			return fmt.Errorf("error reading 'employeeNumber': %w", err)
+		}
+		delete(object, "employeeNumber")
+	}
+
+	if raw, found := object["excluded_partners"]; found {
+		err = json.Unmarshal(raw, &a.ExcludedPartners)
+		if err != nil {
+			return fmt.Errorf("error reading 'excluded_partners': %w", err)
+		}
+		delete(object, "excluded_partners")
+	}
+
+	if raw, found := object["grade"]; found {
+		err = json.Unmarshal(raw, &a.Grade)
+		if err != nil {
+			return fmt.Errorf("error reading 'grade': %w", err)
+		}
+		delete(object, "grade")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["interests"]; found {
+		err = json.Unmarshal(raw, &a.Interests)
+		if err != nil {
+			return fmt.Errorf("error reading 'interests': %w", err)
+		}
+		delete(object, "interests")
+	}
+
+	if raw, found := object["position"]; found {
+		err = json.Unmarshal(raw, &a.Position)
+		if err != nil {
+			return fmt.Errorf("error reading 'position': %w", err)
+		}
+		delete(object, "position")
+	}
+
+	if raw, found := object["preferences"]; found {
+		err = json.Unmarshal(raw, &a.Preferences)
+		if err != nil {
+			return fmt.Errorf("error reading 'preferences': %w", err)
+		}
+		delete(object, "preferences")
+	}
+
+	if raw, found := object["username"]; found {
+		err = json.Unmarshal(raw, &a.Username)
+		if err != nil {
+			return fmt.Errorf("error reading 'username': %w", err)
+		}
+		delete(object, "username")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for MatchingEmployee to handle AdditionalProperties
+func (a MatchingEmployee) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.ActiveEmployee != nil {
+		object["activeEmployee"], err = json.Marshal(a.ActiveEmployee)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'activeEmployee': %w", err)
+		}
+	}
+
+	object["businessCode"], err = json.Marshal(a.BusinessCode)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'businessCode': %w", err)
+	}
+
+	object["department"], err = json.Marshal(a.Department)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'department': %w", err)
+	}
+
+	object["displayName"], err = json.Marshal(a.DisplayName)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'displayName': %w", err)
+	}
+
+	object["employeeNumber"], err = json.Marshal(a.EmployeeNumber)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'employeeNumber': %w", err)
+	}
+
+	if a.ExcludedPartners != nil {
+		object["excluded_partners"], err = json.Marshal(a.ExcludedPartners)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'excluded_partners': %w", err)
+		}
+	}
+
+	object["grade"], err = json.Marshal(a.Grade)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'grade': %w", err)
+	}
+
+	object["id"], err = json.Marshal(a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'id': %w", err)
+	}
+
+	if a.Interests != nil {
+		object["interests"], err = json.Marshal(a.Interests)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'interests': %w", err)
+		}
+	}
+
+	object["position"], err = json.Marshal(a.Position)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'position': %w", err)
+	}
+
+	object["preferences"], err = json.Marshal(a.Preferences)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'preferences': %w", err)
+	}
+
+	object["username"], err = json.Marshal(a.Username)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'username': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for MatchingMember. Returns the specified
+// element and whether it was found
+func (a MatchingMember) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for MatchingMember
+func (a *MatchingMember) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for MatchingMember to handle AdditionalProperties
+func (a *MatchingMember) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["department"]; found {
+		err = json.Unmarshal(raw, &a.Department)
+		if err != nil {
+			return fmt.Errorf("error reading 'department': %w", err)
+		}
+		delete(object, "department")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["interests"]; found {
+		err = json.Unmarshal(raw, &a.Interests)
+		if err != nil {
+			return fmt.Errorf("error reading 'interests': %w", err)
+		}
+		delete(object, "interests")
+	}
+
+	if raw, found := object["name"]; found {
+		err = json.Unmarshal(raw, &a.Name)
+		if err != nil {
+			return fmt.Errorf("error reading 'name': %w", err)
+		}
+		delete(object, "name")
+	}
+
+	if raw, found := object["skills"]; found {
+		err = json.Unmarshal(raw, &a.Skills)
+		if err != nil {
+			return fmt.Errorf("error reading 'skills': %w", err)
+		}
+		delete(object, "skills")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for MatchingMember to handle AdditionalProperties
+func (a MatchingMember) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	object["department"], err = json.Marshal(a.Department)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'department': %w", err)
+	}
+
+	object["id"], err = json.Marshal(a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'id': %w", err)
+	}
+
+	if a.Interests != nil {
+		object["interests"], err = json.Marshal(a.Interests)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'interests': %w", err)
+		}
+	}
+
+	object["name"], err = json.Marshal(a.Name)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'name': %w", err)
+	}
+
+	if a.Skills != nil {
+		object["skills"], err = json.Marshal(a.Skills)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'skills': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for MatchingPlayer. Returns the specified
+// element and whether it was found
+func (a MatchingPlayer) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for MatchingPlayer
+func (a *MatchingPlayer) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for MatchingPlayer to handle AdditionalProperties
+func (a *MatchingPlayer) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["department"]; found {
+		err = json.Unmarshal(raw, &a.Department)
+		if err != nil {
+			return fmt.Errorf("error reading 'department': %w", err)
+		}
+		delete(object, "department")
+	}
+
+	if raw, found := object["games_played"]; found {
+		err = json.Unmarshal(raw, &a.GamesPlayed)
+		if err != nil {
+			return fmt.Errorf("error reading 'games_played': %w", err)
+		}
+		delete(object, "games_played")
+	}
+
+	if raw, found := object["id"]; found {
+		err = json.Unmarshal(raw, &a.ID)
+		if err != nil {
+			return fmt.Errorf("error reading 'id': %w", err)
+		}
+		delete(object, "id")
+	}
+
+	if raw, found := object["name"]; found {
+		err = json.Unmarshal(raw, &a.Name)
+		if err != nil {
+			return fmt.Errorf("error reading 'name': %w", err)
+		}
+		delete(object, "name")
+	}
+
+	if raw, found := object["rating"]; found {
+		err = json.Unmarshal(raw, &a.Rating)
+		if err != nil {
+			return fmt.Errorf("error reading 'rating': %w", err)
+		}
+		delete(object, "rating")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for MatchingPlayer to handle AdditionalProperties
+func (a MatchingPlayer) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	object["department"], err = json.Marshal(a.Department)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'department': %w", err)
+	}
+
+	object["games_played"], err = json.Marshal(a.GamesPlayed)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'games_played': %w", err)
+	}
+
+	object["id"], err = json.Marshal(a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'id': %w", err)
+	}
+
+	object["name"], err = json.Marshal(a.Name)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'name': %w", err)
+	}
+
+	object["rating"], err = json.Marshal(a.Rating)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'rating': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Getter for additional properties for MatchingTeam. Returns the specified
+// element and whether it was found
+func (a MatchingTeam) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for MatchingTeam
+func (a *MatchingTeam) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for MatchingTeam to handle AdditionalProperties
+func (a *MatchingTeam) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["members"]; found {
+		err = json.Unmarshal(raw, &a.Members)
+		if err != nil {
+			return fmt.Errorf("error reading 'members': %w", err)
+		}
+		delete(object, "members")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for MatchingTeam to handle AdditionalProperties
+func (a MatchingTeam) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Members != nil {
+		object["members"], err = json.Marshal(a.Members)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'members': %w", err)
+		}
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1689,6 +2835,39 @@ type ServerInterface interface {
 	// PublishToUser Publish to one user
 	// (POST /v1/events/users/{user_id})
 	PublishToUser(ctx echo.Context, userID string, params PublishToUserParams) error
+	// ListAlgorithms List the algorithms
+	// (GET /v1/matching/algorithms)
+	ListAlgorithms(ctx echo.Context) error
+	// MatchCoffeeByInterest Find pairs who share an interest
+	// (POST /v1/matching/coffee/interest)
+	MatchCoffeeByInterest(ctx echo.Context, params MatchCoffeeByInterestParams) error
+	// MatchCoffee Find pairs for a coffee
+	// (POST /v1/matching/coffee/simple)
+	MatchCoffee(ctx echo.Context, params MatchCoffeeParams) error
+	// ListMatchingRequests List requests
+	// (GET /v1/matching/requests)
+	ListMatchingRequests(ctx echo.Context, params ListMatchingRequestsParams) error
+	// RequestMatching Ask for pairs that may come later
+	// (POST /v1/matching/requests)
+	RequestMatching(ctx echo.Context, params RequestMatchingParams) error
+	// GetMatchingRequest See how far a request is
+	// (GET /v1/matching/requests/{request_id})
+	GetMatchingRequest(ctx echo.Context, requestID MatchingRequestID) error
+	// RetryMatchingRequest Try a failed request again
+	// (POST /v1/matching/requests/{request_id}/retry)
+	RetryMatchingRequest(ctx echo.Context, requestID MatchingRequestID) error
+	// MatchSecretCoffee Find pairs for a secret coffee
+	// (POST /v1/matching/secret-coffee)
+	MatchSecretCoffee(ctx echo.Context, params MatchSecretCoffeeParams) error
+	// MatchSecretCoffeeFromAPI Find pairs among those whom the service knows
+	// (POST /v1/matching/secret-coffee/from-api)
+	MatchSecretCoffeeFromAPI(ctx echo.Context, params MatchSecretCoffeeFromAPIParams) error
+	// MakeTeams Make teams
+	// (POST /v1/matching/teams)
+	MakeTeams(ctx echo.Context, params MakeTeamsParams) error
+	// MakeBracket Make the bracket of a tournament
+	// (POST /v1/matching/tournament)
+	MakeBracket(ctx echo.Context, params MakeBracketParams) error
 	// ListMenuUsers List the users with cached menus
 	// (GET /v1/menus)
 	ListMenuUsers(ctx echo.Context, params ListMenuUsersParams) error
@@ -2116,6 +3295,288 @@ func (w *ServerInterfaceWrapper) PublishToUser(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PublishToUser(ctx, userID, params)
+	return err
+}
+
+// ListAlgorithms converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAlgorithms(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAlgorithms(ctx)
+	return err
+}
+
+// MatchCoffeeByInterest converts echo context to params.
+func (w *ServerInterfaceWrapper) MatchCoffeeByInterest(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MatchCoffeeByInterestParams
+	// ------------- Required query parameter "interest" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "interest", ctx.QueryParams(), &params.Interest, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter interest: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MatchCoffeeByInterest(ctx, params)
+	return err
+}
+
+// MatchCoffee converts echo context to params.
+func (w *ServerInterfaceWrapper) MatchCoffee(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MatchCoffeeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MatchCoffee(ctx, params)
+	return err
+}
+
+// ListMatchingRequests converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMatchingRequests(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMatchingRequestsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMatchingRequests(ctx, params)
+	return err
+}
+
+// RequestMatching converts echo context to params.
+func (w *ServerInterfaceWrapper) RequestMatching(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RequestMatchingParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RequestMatching(ctx, params)
+	return err
+}
+
+// GetMatchingRequest converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMatchingRequest(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "request_id" -------------
+	var requestID MatchingRequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "request_id", ctx.Param("request_id"), &requestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter request_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMatchingRequest(ctx, requestID)
+	return err
+}
+
+// RetryMatchingRequest converts echo context to params.
+func (w *ServerInterfaceWrapper) RetryMatchingRequest(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "request_id" -------------
+	var requestID MatchingRequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "request_id", ctx.Param("request_id"), &requestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter request_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RetryMatchingRequest(ctx, requestID)
+	return err
+}
+
+// MatchSecretCoffee converts echo context to params.
+func (w *ServerInterfaceWrapper) MatchSecretCoffee(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MatchSecretCoffeeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MatchSecretCoffee(ctx, params)
+	return err
+}
+
+// MatchSecretCoffeeFromAPI converts echo context to params.
+func (w *ServerInterfaceWrapper) MatchSecretCoffeeFromAPI(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MatchSecretCoffeeFromAPIParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MatchSecretCoffeeFromAPI(ctx, params)
+	return err
+}
+
+// MakeTeams converts echo context to params.
+func (w *ServerInterfaceWrapper) MakeTeams(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MakeTeamsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MakeTeams(ctx, params)
+	return err
+}
+
+// MakeBracket converts echo context to params.
+func (w *ServerInterfaceWrapper) MakeBracket(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MakeBracketParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey MatchingKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MakeBracket(ctx, params)
 	return err
 }
 
@@ -3505,6 +4966,17 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/users/:user_id/lease", wrapper.AcquireLease, options.OperationMiddlewares["acquireLease"]...)
 	router.DELETE(options.BaseURL+"/v1/users/:user_id/cache", wrapper.ClearUserCache, options.OperationMiddlewares["clearUserCache"]...)
 	router.DELETE(options.BaseURL+"/v1/cache", wrapper.ClearCache, options.OperationMiddlewares["clearCache"]...)
+	router.POST(options.BaseURL+"/v1/matching/secret-coffee", wrapper.MatchSecretCoffee, options.OperationMiddlewares["matchSecretCoffee"]...)
+	router.POST(options.BaseURL+"/v1/matching/secret-coffee/from-api", wrapper.MatchSecretCoffeeFromAPI, options.OperationMiddlewares["matchSecretCoffeeFromAPI"]...)
+	router.POST(options.BaseURL+"/v1/matching/coffee/simple", wrapper.MatchCoffee, options.OperationMiddlewares["matchCoffee"]...)
+	router.POST(options.BaseURL+"/v1/matching/coffee/interest", wrapper.MatchCoffeeByInterest, options.OperationMiddlewares["matchCoffeeByInterest"]...)
+	router.POST(options.BaseURL+"/v1/matching/tournament", wrapper.MakeBracket, options.OperationMiddlewares["makeBracket"]...)
+	router.POST(options.BaseURL+"/v1/matching/teams", wrapper.MakeTeams, options.OperationMiddlewares["makeTeams"]...)
+	router.GET(options.BaseURL+"/v1/matching/algorithms", wrapper.ListAlgorithms, options.OperationMiddlewares["listAlgorithms"]...)
+	router.GET(options.BaseURL+"/v1/matching/requests", wrapper.ListMatchingRequests, options.OperationMiddlewares["listMatchingRequests"]...)
+	router.POST(options.BaseURL+"/v1/matching/requests", wrapper.RequestMatching, options.OperationMiddlewares["requestMatching"]...)
+	router.GET(options.BaseURL+"/v1/matching/requests/:request_id", wrapper.GetMatchingRequest, options.OperationMiddlewares["getMatchingRequest"]...)
+	router.POST(options.BaseURL+"/v1/matching/requests/:request_id/retry", wrapper.RetryMatchingRequest, options.OperationMiddlewares["retryMatchingRequest"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLiveness, options.OperationMiddlewares["getLiveness"]...)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)

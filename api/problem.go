@@ -133,6 +133,9 @@ func problemOf(err error) *problem {
 	if p := problemOfTemp(err); p != nil {
 		return p
 	}
+	if p := problemOfMatching(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &known):
 		return known

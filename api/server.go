@@ -20,6 +20,8 @@ import (
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/health"
+	"github.com/connectbot-hub/connecthub/javaclient"
+	"github.com/connectbot-hub/connecthub/matching"
 	"github.com/connectbot-hub/connecthub/menucache"
 	"github.com/connectbot-hub/connecthub/tempdata"
 )
@@ -98,6 +100,26 @@ type temporary interface {
 	ClearAll(ctx context.Context) (int, error)
 }
 
+// matcher finds partners; matching.Matcher does. What a call cannot take it tells in a matching.InvalidError, and without a
+// fallback it returns what javaclient.Client does.
+type matcher interface {
+	SecretCoffee(ctx context.Context, terms matching.Terms, body []byte) (matching.Pairs, error)
+	FromAPI(ctx context.Context, terms matching.Terms, body []byte) (matching.Pairs, error)
+	Simple(ctx context.Context, terms matching.Terms, body []byte) (matching.Pairs, error)
+	Interest(ctx context.Context, terms matching.Terms, interest string, body []byte) (matching.Pairs, error)
+	Tournament(ctx context.Context, terms matching.Terms, body []byte) (matching.Bracket, error)
+	Teams(ctx context.Context, terms matching.Terms, body []byte) (matching.Teams, error)
+	Algorithms(ctx context.Context, call javaclient.Call) (matching.Algorithms, error)
+}
+
+// matchingJobs take requests for matching that may wait; matching.Jobs do.
+type matchingJobs interface {
+	Request(ctx context.Context, terms matching.Terms, body []byte) (matching.Status, error)
+	Get(ctx context.Context, id string) (matching.Status, error)
+	List(ctx context.Context, state matching.State, cursor string, limit int) (matching.StatusPage, error)
+	Retry(ctx context.Context, id string) (matching.Status, error)
+}
+
 // Deps are what the handlers call. All are required.
 type Deps struct {
 	// Publisher publishes events.
@@ -110,6 +132,9 @@ type Deps struct {
 	Menus menus
 	// Temp keeps temporary data.
 	Temp temporary
+	// Matching finds partners at once, MatchingJobs for requests that may wait.
+	Matching     matcher
+	MatchingJobs matchingJobs
 	// Health answers /health.
 	Health reporter
 	// Ready answers /health/ready: only what accepting events needs.
@@ -180,7 +205,8 @@ func New(deps Deps, cfg Config) *Server {
 	}
 	s.http = &http.Server{
 		Handler: s.routes(),
-		// A body has 1 MiB at most. Streams lift these bounds for themselves.
+		// A body has 4 MiB at most. Streams lift these bounds for themselves, and the longest call to the matching service ends
+		// before them.
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -22,8 +22,8 @@ import (
 )
 
 type checkCommand struct {
-	Component string `enum:"all,events,cache,temp_data,health" default:"all" help:"What to test: all, events, cache, temp_data or health."`
-	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, test the cache with this user's menus, which are cleared, and keep temporary data of this user for a moment. Default: the channel of the service connecthub-check, which nobody reads, and for the rest user 9223372036854775807, who is nobody."`
+	Component string `enum:"all,events,cache,temp_data,matching,health" default:"all" help:"What to test: all, events, cache, temp_data, matching or health."`
+	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, test the cache with this user's menus, which are cleared, and keep temporary data of this user for a moment; matching pairs people who do not exist. Default: the channel of the service connecthub-check, which nobody reads, and for the rest user 9223372036854775807, who is nobody."`
 	JSON      bool   `name:"json" help:"Show each step as one line of JSON."`
 
 	hubClient `embed:""`
@@ -36,8 +36,15 @@ type step struct {
 	do func(context.Context) (note string, err error)
 }
 
-// stepTimeout bounds each step.
+// stepTimeout bounds each step, but for those of matching.
 const stepTimeout = 10 * time.Second
+
+func (s *step) timeout() time.Duration {
+	if s.component == "matching" {
+		return matchingPatience
+	}
+	return stepTimeout
+}
 
 // Run runs the steps in turn; what fails in one component does not keep the next from being tested.
 func (c *checkCommand) Run(ctx context.Context, a *app) error {
@@ -50,6 +57,7 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 	checks := &eventsCheck{client: &c.hubClient, channel: "service:connecthub-check", path: "/v1/events/services/connecthub-check"}
 	userID := cmp.Or(c.UserID, nobody)
 	cache, temp := newCacheCheck(&c.hubClient, userID), newTempCheck(&c.hubClient, userID)
+	matching := newMatchingCheck(&c.hubClient)
 	if c.UserID > 0 {
 		id := strconv.FormatInt(c.UserID, 10)
 		checks.channel, checks.path = "user:"+id, "/v1/events/users/"+id
@@ -63,7 +71,7 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		{"events", "receive it on the stream", quiet(checks.receive)},
 		{"events", "find it in the log", quiet(checks.find)},
 		{"events", "publish it again, which must change nothing", quiet(checks.repeat)},
-	}, cache.steps(), temp.steps())
+	}, cache.steps(), temp.steps(), matching.steps())
 	defer checks.close()
 	defer cache.close(ctx)
 	defer temp.close(ctx)
@@ -75,7 +83,7 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		if failed[s.component] && s.component != "health" {
 			continue // Each step of these components needs the one before.
 		}
-		stepCtx, cancel := context.WithTimeout(ctx, stepTimeout)
+		stepCtx, cancel := context.WithTimeout(ctx, s.timeout())
 		start := time.Now()
 		note, err := s.do(stepCtx)
 		took := time.Since(start)

@@ -18,7 +18,7 @@ import (
 )
 
 // readable is how check shows a step: mark, component, time and name.
-var readable = regexp.MustCompile(`(?m)^(ok  |FAIL)  (health|events|cache|temp_data) +\d+\.\d ms  (.*)$`)
+var readable = regexp.MustCompile(`(?m)^(ok  |FAIL)  (health|events|cache|temp_data|matching) +\d+\.\d ms  (.*)$`)
 
 func TestCheckPasses(t *testing.T) {
 	t.Parallel()
@@ -37,14 +37,16 @@ func TestCheckPasses(t *testing.T) {
 		"append to a history and read it in order", "find the value's key in the list", "delete the value",
 		"take a lease, refuse it to others, release it",
 	}
-	hub := serve(t, onSharedRedis(t))
+	matchingSteps := []string{"list the algorithms", "pair four people, so that nobody is forgotten"}
+	hub := serve(t, onSharedRedis(t).with("JAVA_SERVICE_URL", newJava(t).URL))
 	hub.healthy(t)
 	for _, test := range []struct {
 		args []string
 		want []string
 	}{
-		{nil, slices.Concat(healthSteps, eventsSteps, cacheSteps, tempSteps)},
-		{[]string{"--component", "all"}, slices.Concat(healthSteps, eventsSteps, cacheSteps, tempSteps)},
+		{nil, slices.Concat(healthSteps, eventsSteps, cacheSteps, tempSteps, matchingSteps)},
+		{[]string{"--component", "all"}, slices.Concat(healthSteps, eventsSteps, cacheSteps, tempSteps, matchingSteps)},
+		{[]string{"--component", "matching"}, matchingSteps},
 		{[]string{"--component", "temp_data"}, tempSteps},
 		{[]string{"--component", "temp_data", "--user-id", "125"}, tempSteps},
 		{[]string{"--component", "cache"}, cacheSteps},
@@ -98,18 +100,23 @@ func TestCheckTellsWarnings(t *testing.T) {
 	got := call(t, hub.client(), "check", "--json")
 	got.want(t, 0)
 	steps := jsonSteps(t, got.stdout)
-	if len(steps) != 28 {
+	if len(steps) != 30 {
 		t.Fatalf("check --json shows %d steps:\n%s", len(steps), got.stdout)
 	}
 	for _, s := range steps {
-		if !s.OK || s.Error != "" || *s.Ms < 0 || s.Note != "" && s.Step != "no check fails" {
+		if !s.OK || s.Error != "" || *s.Ms < 0 || s.Note != "" && s.Step != "no check fails" && s.Component != "matching" {
+			t.Errorf("a step is %+v", s)
+		}
+	}
+	for _, s := range steps[28:] {
+		if !strings.HasPrefix(s.Note, "degraded: the Java service is away") {
 			t.Errorf("a step is %+v", s)
 		}
 	}
 	if !strings.Contains(steps[2].Note, "persistence: The embedded Redis keeps nothing") {
 		t.Errorf("the note is %q", steps[2].Note)
 	}
-	call(t, hub.client(), "check", "--component", "health").want(t, 0, "no check fails (persistence: The embedded Redis keeps nothing")
+	call(t, hub.client(), "check", "--component", "health").want(t, 0, "no check fails (matching_service: ", "; persistence: The embedded Redis keeps nothing")
 }
 
 func TestCheckFailsWithoutRedis(t *testing.T) {
@@ -129,9 +136,10 @@ func TestCheckFailsWithoutRedis(t *testing.T) {
 		}
 	}
 	// The process answers, the other two checks of health fail. A stream opens and waits; publishing fails, which ends the rest.
-	// Menus are defined, but cannot be cleared. Temporary data is kept in memory, but nobody knows what else a form has.
-	temp := []bool{true, true, true, true, false}
-	if !slices.Equal(ok, slices.Concat([]bool{true, false, false, true, false, true, false}, temp)) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
+	// Menus are defined, but cannot be cleared. Temporary data is kept in memory, but nobody knows what else a form has. People
+	// are matched.
+	temp, matching := []bool{true, true, true, true, false}, []bool{true, true}
+	if !slices.Equal(ok, slices.Concat([]bool{true, false, false, true, false, true, false}, temp, matching)) || !strings.Contains(got.stdout, "redis: Redis does not answer") {
 		t.Errorf("check --json without Redis:\n%s", got.stdout)
 	}
 	if got.stderr != "" {
@@ -143,7 +151,7 @@ func TestCheckFailsWithoutAHub(t *testing.T) {
 	t.Parallel()
 	got := call(t, environment{"HUB_URL": "http://" + freeAddr(t)}, "check")
 	got.want(t, 1, "does not answer")
-	if n := strings.Count(got.stdout, "FAIL"); n != 6 {
+	if n := strings.Count(got.stdout, "FAIL"); n != 7 {
 		t.Errorf("%d steps fail:\n%s", n, got.stdout)
 	}
 }
@@ -152,7 +160,7 @@ func TestCheckNeedsAKey(t *testing.T) {
 	t.Parallel()
 	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", "a-token-of-decent-length"))
 	hub.healthy(t)
-	call(t, hub.client(), "check").want(t, 1, "ok    health", "FAIL  events", "FAIL  cache", "FAIL  temp_data", "401 unauthorized", "set SERVICE_AUTH_TOKEN")
+	call(t, hub.client(), "check").want(t, 1, "ok    health", "FAIL  events", "FAIL  cache", "FAIL  temp_data", "FAIL  matching", "401 unauthorized", "set SERVICE_AUTH_TOKEN")
 	call(t, hub.client().with("SERVICE_AUTH_TOKEN", "a-token-of-decent-length"), "check").want(t, 0)
 }
 

@@ -53,7 +53,7 @@ func (c *hubClient) request(ctx context.Context, method, path string, query url.
 	if c.idempotencyKey != "" {
 		req.Header.Set("Idempotency-Key", c.idempotencyKey)
 	}
-	token, err := c.token()
+	token, _, err := c.token()
 	if err != nil {
 		return nil, err
 	}

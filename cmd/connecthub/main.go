@@ -57,7 +57,7 @@ func run(
 	exited, status := false, 0
 	parser, err := kong.New(&commands{},
 		kong.Name("connecthub"),
-		kong.Description("ConnectBot's integration hub: events over HTTP, Redis Pub/Sub and a log, and the bot's menus.\n\n"+
+		kong.Description("ConnectBot's integration hub: events over HTTP, Redis Pub/Sub and a log, the bot's menus, and pairs of colleagues.\n\n"+
 			"Settings come from flags, else from the environment, else from the file .env in the current folder."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited, status = true, code }),
@@ -103,15 +103,16 @@ func run(
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the hub."`
-	Check   checkCommand   `cmd:"" help:"Test a running hub, step by step. Exit status 1 when a step fails."`
-	Publish publishCommand `cmd:"" help:"Publish an event through a running hub."`
-	Tail    tailCommand    `cmd:"" help:"Show events as they come, from a running hub."`
-	Menu    menuCommand    `cmd:"" help:"Get, set and clear menus of a running hub."`
-	Cache   cacheCommand   `cmd:"" help:"Show, clear and warm what a running hub keeps: menus and temporary data."`
-	Keys    keysCommand    `cmd:"" help:"Make the keys that let services in."`
-	Migrate migrateCommand `cmd:"" help:"Copy what the Django bot keeps in Redis into the hub's own layout."`
-	Version versionCommand `cmd:"" help:"Show the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the hub."`
+	Check    checkCommand    `cmd:"" help:"Test a running hub, step by step. Exit status 1 when a step fails."`
+	Publish  publishCommand  `cmd:"" help:"Publish an event through a running hub."`
+	Tail     tailCommand     `cmd:"" help:"Show events as they come, from a running hub."`
+	Menu     menuCommand     `cmd:"" help:"Get, set and clear menus of a running hub."`
+	Cache    cacheCommand    `cmd:"" help:"Show, clear and warm what a running hub keeps: menus and temporary data."`
+	Matching matchingCommand `cmd:"" help:"Show and retry the requests for pairs of a running hub, and make one."`
+	Keys     keysCommand     `cmd:"" help:"Make the keys that let services in."`
+	Migrate  migrateCommand  `cmd:"" help:"Copy what the Django bot keeps in Redis into the hub's own layout."`
+	Version  versionCommand  `cmd:"" help:"Show the version."`
 }
 
 type versionCommand struct{}

@@ -203,10 +203,13 @@ type server struct {
 
 var listening = regexp.MustCompile(`is listening on (http://(\S+?))\. Try it`)
 
-// serve starts a hub on a free port, with the embedded Redis on another unless the environment names one.
+// noJava is where no Java service is.
+const noJava = "http://127.0.0.1:1"
+
+// serve starts a hub on a free port, with the embedded Redis on another unless the environment names one, and no Java service.
 func serve(tb testing.TB, env environment, args ...string) *server {
 	tb.Helper()
-	env = environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0"}.and(env)
+	env = environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava}.and(env)
 	s := &server{running: start(tb, env, append([]string{"serve"}, args...)...)}
 	s.awaitListening(tb)
 	return s

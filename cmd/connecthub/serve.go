@@ -17,7 +17,6 @@ import (
 
 	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/events"
-	"github.com/connectbot-hub/connecthub/health"
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
 	"github.com/connectbot-hub/connecthub/tempdata"
 )
@@ -47,8 +46,9 @@ type serveCommand struct {
 	StreamQueue     int           `setting:"STREAM_QUEUE" default:"1024" help:"Events that may wait for a slow reader before it is cut off."`
 	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests under way may take to end."`
 
-	menuSettings `embed:""`
-	tempSettings `embed:""`
+	menuSettings     `embed:""`
+	tempSettings     `embed:""`
+	matchingSettings `embed:""`
 
 	LogLevel  string `setting:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error. debug logs every request."`
 	LogFormat string `setting:"LOG_FORMAT" enum:"json,console" default:"json" help:"json or console."`
@@ -132,7 +132,10 @@ func (c *serveCommand) validate() (*api.Keys, error) {
 	if err := c.menuSettings.validate(); err != nil {
 		return nil, err
 	}
-	return keys, c.tempSettings.validate()
+	if err := c.tempSettings.validate(); err != nil {
+		return nil, err
+	}
+	return keys, c.matchingSettings.validate()
 }
 
 func isLoopback(host string) bool {
@@ -143,14 +146,14 @@ func isLoopback(host string) bool {
 // keys returns the configured keys; there may be none.
 func (c *serveCommand) keys() (*api.Keys, error) {
 	var all []*api.Key
-	token, err := c.token()
+	token, from, err := c.token()
 	if err != nil {
 		return nil, err
 	}
 	if token != "" {
 		key, err := api.KeyForToken(token)
 		if err != nil {
-			return nil, &settingError{c.tokenSource(), "is too weak: " + err.Error()}
+			return nil, &settingError{from, "is too weak: " + err.Error()}
 		}
 		all = append(all, key)
 	}
@@ -198,6 +201,7 @@ type hub struct {
 
 	menus     *menus
 	temp      *tempdata.Store
+	pairing   *pairing
 	publisher *events.Publisher
 	fanout    *events.Fanout
 	bridge    *events.Bridge
@@ -212,6 +216,9 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logge
 	h := &hub{cfg: c, app: a, log: logger, keyless: keys.Empty(), started: time.Now()}
 	defer func() { //nolint:contextcheck // What was made is closed whether ctx has ended or not.
 		if err != nil {
+			if h.pairing != nil {
+				h.pairing.close()
+			}
 			if h.menus != nil {
 				h.menus.close()
 			}
@@ -251,8 +258,12 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logge
 	if h.temp, err = c.newTemp(h.rdb, h.rdbURL, logger); err != nil {
 		return nil, err
 	}
+	if h.pairing, err = h.newPairing(cfg); err != nil {
+		return nil, err
+	}
 	h.server = api.New(api.Deps{
 		Publisher: h.publisher, Log: log, Fanout: h.fanout, Menus: h.menus.Menus, Temp: h.temp,
+		Matching: h.pairing.Matcher, MatchingJobs: h.pairing.jobs,
 		Health: h.checks(), Ready: h.readiness(), Stats: h.stats,
 	}, api.Config{Keys: keys, MaxStreams: c.MaxStreams, Version: a.version, Logger: logger})
 	if h.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddr); err != nil {
@@ -305,8 +316,8 @@ func (h *hub) closeRedis() {
 func (h *hub) run(ctx context.Context) error {
 	defer h.closeRedis()
 	defer func() { _ = h.listener.Close() }() // Mostly the server has closed it.
-	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start, h.menus.start, h.temp.Start}
-	stop := []func(){h.temp.Close, h.menus.close, h.fanout.Close, h.publisher.Close}
+	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start, h.menus.start, h.temp.Start, h.pairing.start}
+	stop := []func(){h.pairing.close, h.temp.Close, h.menus.close, h.fanout.Close, h.publisher.Close}
 	if h.bridge != nil {
 		start = append(start, h.bridge.Start)
 		stop = append([]func(){h.bridge.Close}, stop...)
@@ -368,55 +379,4 @@ func reachable(addr net.Addr) string {
 		return addr.String()
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
-}
-
-// readiness returns what /health/ready asks: whether events can be accepted.
-func (h *hub) readiness() *health.Checker {
-	checker := health.NewChecker(time.Second)
-	checker.Add("redis", "datastore", func(ctx context.Context) error {
-		if err := h.eventsRDB.Ping(ctx).Err(); err != nil {
-			return errors.New("Redis does not answer") //nolint:staticcheck // ST1005: Redis is a name. The cause may hold its address.
-		}
-		return nil
-	})
-	return checker
-}
-
-// checks returns what /health asks: also whether they are delivered.
-func (h *hub) checks() *health.Checker {
-	checker := h.readiness()
-	checker.Add("subscription", "component", h.fanout.Check)
-	if h.bridge != nil {
-		checker.Add("bridge", "component", h.bridge.Check)
-	}
-	h.menus.addChecks(checker)
-	addTempCheck(checker, h.temp)
-	if h.embedded != nil {
-		checker.Add("persistence", "datastore", func(context.Context) error {
-			return health.Warning("The embedded Redis keeps nothing: " + h.lost() + " are lost when the hub stops. Set REDIS_URL.")
-		})
-	}
-	return checker
-}
-
-// stats returns what /stats shows.
-func (h *hub) stats() api.Stats {
-	p, f := h.publisher.Stats(), h.fanout.Stats()
-	stats := api.Stats{
-		Since: h.started.UTC().Format(time.RFC3339Nano),
-		Events: map[string]int64{
-			"published": p.Published, "duplicates": p.Duplicates, "failed": p.Failed,
-		},
-		Streams: map[string]int64{
-			"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
-			"cut_slow": f.Slow, "gaps": f.Gaps, "resubscribed": f.Reconnects,
-		},
-		Caches:   map[string]map[string]float64{"menus": h.menus.counters()},
-		TempData: tempStats(h.temp),
-	}
-	if h.bridge != nil {
-		b := h.bridge.Stats()
-		stats.Events["bridged"], stats.Events["bridged_before"], stats.Events["ignored"] = b.TakenUp, b.Seen, b.Ignored
-	}
-	return stats
 }

@@ -62,17 +62,9 @@ func (c *menuSettings) validate() error {
 
 // source returns the client of the menu source, nil if there is none.
 func (c *menuSettings) source() (*menucache.Source, error) {
-	token := strings.TrimSpace(c.MenuSourceToken)
-	from := "MENU_SOURCE_TOKEN"
-	if c.MenuSourceTokenFile != "" {
-		from = "MENU_SOURCE_TOKEN_FILE"
-		if token != "" {
-			return nil, &settingError{from, "must not be set together with MENU_SOURCE_TOKEN"}
-		}
-		var err error
-		if token, err = readTokenFile(c.MenuSourceTokenFile); err != nil {
-			return nil, &settingError{from, "cannot be read: " + err.Error()}
-		}
+	token, from, err := tokenSet("MENU_SOURCE_TOKEN", c.MenuSourceToken, c.MenuSourceTokenFile)
+	if err != nil {
+		return nil, err
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, &settingError{from, "must be visible ASCII characters without spaces"}

@@ -400,7 +400,7 @@ func TestMenusOfASource(t *testing.T) {
 	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("writing through gets %d, %v", status, header)
 	}
-	call(t, hub.client(), "check").want(t, 1, "no check fails (menu_source: The menu source does not answer, or fails: menus are built.)",
+	call(t, hub.client(), "check").want(t, 1, "; menu_source: The menu source does not answer, or fails: menus are built.)",
 		"FAIL  cache", "build a menu: it was not cached (X-Cache is BYPASS)")
 
 	source.answer(http.StatusUnprocessableEntity)

@@ -246,8 +246,8 @@ func TestServeAsAUserWithAPassword(t *testing.T) {
 	t.Parallel()
 	// These are all the rights that a hub needs.
 	rds := redistest.Start(t, "--requirepass", "admin", "--user", "hub", "on", ">p@ss/w:rd#1%",
-		"resetchannels", "&connectbot:user:*", "&connectbot:global", "&connectbot:service:*", "&hub:takenup:connectbot", "&hub:bridges:connectbot", "&hub:menu:changed",
-		"~connectbot:log:*", "~connectbot:idem:*", "~hub:*", "+@all", "-@admin", "-@dangerous")
+		"resetchannels", "&connectbot:user:*", "&connectbot:global", "&connectbot:service:*", "&hub:takenup:connectbot", "&hub:bridges:connectbot", "&hub:menu:changed", "&hub:matching:changed",
+		"~connectbot:log:*", "~connectbot:idem:*", "~connectbot:matching:*", "~{connectbot:matching:*", "~hub:*", "+@all", "-@admin", "-@dangerous")
 	hub := serve(t, environment{"REDIS_URL": "redis://hub:p%40ss%2Fw%3Ard%231%25@" + rds.Addr()})
 	hub.healthy(t)
 	stream := hub.follow(t, "channel=user:1")
@@ -272,7 +272,7 @@ func TestServeAsAUserWithAPassword(t *testing.T) {
 
 func TestServeAsAUserWithoutRightsForMenus(t *testing.T) {
 	t.Parallel()
-	rds := redistest.Start(t, "--user", "hub", "on", ">pass", "resetchannels", "&*", "~connectbot:*", "+@all", "-@admin", "-@dangerous")
+	rds := redistest.Start(t, "--user", "hub", "on", ">pass", "resetchannels", "&*", "~connectbot:*", "~{connectbot:*", "+@all", "-@admin", "-@dangerous")
 	hub := serve(t, environment{"REDIS_URL": "redis://hub:pass@" + rds.Addr()})
 	hub.healthy(t)
 	call(t, hub.client(), "menu", "get", "5").want(t, 0, "X-Cache: BYPASS")

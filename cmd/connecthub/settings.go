@@ -126,25 +126,23 @@ type tokenSettings struct {
 	ServiceAuthTokenFile string `setting:"SERVICE_AUTH_TOKEN_FILE" placeholder:"FILE" help:"A file that holds it."`
 }
 
-// token returns the token, "" when there is none.
-func (t *tokenSettings) token() (string, error) {
-	if t.ServiceAuthToken != "" && t.ServiceAuthTokenFile != "" {
-		return "", &settingError{"SERVICE_AUTH_TOKEN_FILE", "must not be set together with SERVICE_AUTH_TOKEN"}
-	}
-	if t.ServiceAuthTokenFile == "" {
-		return strings.TrimSpace(t.ServiceAuthToken), nil
-	}
-	token, err := readTokenFile(t.ServiceAuthTokenFile)
-	if err != nil {
-		return "", &settingError{"SERVICE_AUTH_TOKEN_FILE", "cannot be read: " + err.Error()}
-	}
-	return token, nil
+// token returns the token, "" when there is none, and the setting it comes from.
+func (t *tokenSettings) token() (token, from string, err error) {
+	return tokenSet("SERVICE_AUTH_TOKEN", t.ServiceAuthToken, t.ServiceAuthTokenFile)
 }
 
-// tokenSource returns the name of the setting that the token comes from.
-func (t *tokenSettings) tokenSource() string {
-	if t.ServiceAuthTokenFile != "" {
-		return "SERVICE_AUTH_TOKEN_FILE"
+// tokenSet returns the token that a setting holds, or the file that the setting with _FILE names, and which of the two
+// settings it comes from. It is "" when neither is set.
+func tokenSet(name, token, file string) (value, from string, err error) {
+	if file == "" {
+		return strings.TrimSpace(token), name, nil
 	}
-	return "SERVICE_AUTH_TOKEN"
+	from = name + "_FILE"
+	if token != "" {
+		return "", from, &settingError{from, "must not be set together with " + name}
+	}
+	if value, err = readTokenFile(file); err != nil {
+		return "", from, &settingError{from, "cannot be read: " + err.Error()}
+	}
+	return value, from, nil
 }

@@ -114,7 +114,7 @@ func TestServeOverTLS(t *testing.T) {
 // serveProgram starts a hub as serve does, but as a process of its own.
 func serveProgram(tb testing.TB, env environment) (*server, *os.Process) {
 	tb.Helper()
-	cmd := program(tb, environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0"}.and(env), "serve")
+	cmd := program(tb, environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava}.and(env), "serve")
 	s := &server{running: &running{stdout: &output{}, stderr: &output{}, ended: make(chan struct{})}}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
 	if err := cmd.Start(); err != nil {
