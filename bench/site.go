@@ -179,7 +179,7 @@ func freeAddr(ctx context.Context) (string, error) {
 // serveRole serves what the hub is compared with: "parse" reads the same body with the same code and answers, "publish"
 // also sends one PUBLISH through go-redis. For menus every role serves /empty, which answers with nothing, /same, which
 // answers with the bytes and headers of a menu, and /redis, which gets them with one GET through go-redis; for temporary
-// data see serveBareTemp.
+// data see serveBareTemp, for matching serveJava.
 func serveRole(ctx context.Context, role, redisURL string) error {
 	kind, addr, _ := strings.Cut(role, "@")
 	rdb, err := redisconn.Open(redisURL)
@@ -225,6 +225,7 @@ func serveRole(ctx context.Context, role, redisURL string) error {
 		return same(c, body)
 	})
 	serveBareTemp(e, rdb) //nolint:contextcheck // A request has its own.
+	serveJava(e)
 	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
