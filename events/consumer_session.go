@@ -31,11 +31,12 @@ func (c *Consumer) session(ctx context.Context, up func()) error {
 	lasting := context.WithoutCancel(ctx)
 	for joined := false; !joined && ctx.Err() == nil; {
 		var err error
-		if joined, err = c.join(lasting, rdb); err != nil {
+		if joined, err = c.join(lasting, rdb, func() {
+			c.connected.Store(true)
+			up()
+		}); err != nil {
 			return err
 		}
-		c.connected.Store(true)
-		up()
 	}
 	if err := c.acknowledge(lasting, rdb); err != nil { // What the last session could not.
 		return err
@@ -90,8 +91,8 @@ func (c *Consumer) wait() time.Duration { return min(longestWait, c.do.Claim/10)
 func (c *Consumer) key() string { return c.log.keys.log(c.do.Channel) }
 
 // join makes the group if there is none. When there is no log it waits a while for one and returns false: it makes none,
-// which would have no expiry, and from whose end streams could not tell where they stand.
-func (c *Consumer) join(ctx context.Context, rdb *redis.Client) (bool, error) {
+// which would have no expiry, and from whose end streams could not tell where they stand. Up is called when Redis answers.
+func (c *Consumer) join(ctx context.Context, rdb *redis.Client, up func()) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.wait()+c.log.cfg.Timeout)
 	defer cancel()
 	key := c.key()
@@ -100,6 +101,7 @@ func (c *Consumer) join(ctx context.Context, rdb *redis.Client) (bool, error) {
 		return false, err
 	}
 	if n == 0 {
+		up()
 		err := rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{key, "0-0"}, Count: 1, Block: c.wait()}).Err()
 		if errors.Is(err, redis.Nil) {
 			err = nil
@@ -115,7 +117,11 @@ func (c *Consumer) join(ctx context.Context, rdb *redis.Client) (bool, error) {
 	if redis.HasErrorPrefix(err, "BUSYGROUP") {
 		err = nil // It was there.
 	}
-	return err == nil, err
+	if err != nil {
+		return false, err
+	}
+	up()
+	return true, nil
 }
 
 // read takes fresh entries. A wait below 0 does not wait.
