@@ -8,7 +8,7 @@ FUZZTIME      ?= 10s
 export FUZZTIME
 
 .NOTPARALLEL:
-.PHONY: help run build test race fuzz cover bench test-clients generate fmt lint check \
+.PHONY: help run build test race fuzz cover bench test-clients test-java generate fmt lint check \
         generate-is-clean tidy-is-clean redis-server
 
 help: ## list the targets
@@ -41,6 +41,9 @@ bench: redis-server ## run the benchmarks of docs/benchmarks.md
 test-clients: redis-server ## lint the API document, and test with clients in other languages (needs node, npm, curl)
 	scripts/test-clients.sh
 
+test-java: redis-server ## test with a real Java matching service (needs a JDK 17 and mvn)
+	scripts/test-java.sh
+
 generate: ## regenerate code and documents
 	go generate ./...
 
@@ -51,7 +54,7 @@ lint: ## check the code and its format
 	$(GOLANGCI_LINT) run
 	$(GOLANGCI_LINT) fmt --diff
 
-check: generate-is-clean tidy-is-clean lint test test-clients ## everything that CI checks
+check: generate-is-clean tidy-is-clean lint test test-clients test-java ## everything that CI checks
 
 generate-is-clean: ## check that regenerating changes nothing
 	scripts/generate-is-clean.sh
