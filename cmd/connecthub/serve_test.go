@@ -247,7 +247,7 @@ func TestServeAsAUserWithAPassword(t *testing.T) {
 	// These are all the rights that a hub needs.
 	rds := redistest.Start(t, "--requirepass", "admin", "--user", "hub", "on", ">p@ss/w:rd#1%",
 		"resetchannels", "&connectbot:user:*", "&connectbot:global", "&connectbot:service:*", "&hub:takenup:connectbot", "&hub:bridges:connectbot", "&hub:menu:changed", "&hub:matching:changed",
-		"~connectbot:log:*", "~connectbot:idem:*", "~connectbot:matching:*", "~{connectbot:matching:*", "~hub:*", "+@all", "-@admin", "-@dangerous")
+		"~connectbot:log:*", "~connectbot:idem:*", "~connectbot:matching:*", "~hub:*", "+@all", "-@admin", "-@dangerous")
 	hub := serve(t, environment{"REDIS_URL": "redis://hub:p%40ss%2Fw%3Ard%231%25@" + rds.Addr()})
 	hub.healthy(t)
 	stream := hub.follow(t, "channel=user:1")
