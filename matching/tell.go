@@ -99,7 +99,8 @@ func completed(id string, w *work, kind string, result *Pairs) ([]Event, error) 
 				return nil, fmt.Errorf("matching: writing an event: %w", err)
 			}
 			all = append(all, Event{
-				UserID: one[0], Type: TypeCompleted, ID: derivedID("partner", id), CorrelationID: w.CorrelationID, Data: text,
+				UserID: one[0], Type: TypeCompleted, ID: derivedID("partner of "+strconv.FormatInt(one[0], 10), id),
+				CorrelationID: w.CorrelationID, Data: text,
 			})
 		}
 	}

@@ -272,7 +272,7 @@ func TestServeAsAUserWithAPassword(t *testing.T) {
 
 func TestServeAsAUserWithoutRightsForMenus(t *testing.T) {
 	t.Parallel()
-	rds := redistest.Start(t, "--user", "hub", "on", ">pass", "resetchannels", "&*", "~connectbot:*", "~{connectbot:*", "+@all", "-@admin", "-@dangerous")
+	rds := redistest.Start(t, "--user", "hub", "on", ">pass", "resetchannels", "&*", "~connectbot:*", "+@all", "-@admin", "-@dangerous")
 	hub := serve(t, environment{"REDIS_URL": "redis://hub:pass@" + rds.Addr()})
 	hub.healthy(t)
 	call(t, hub.client(), "menu", "get", "5").want(t, 0, "X-Cache: BYPASS")
