@@ -45,11 +45,18 @@ func matchPairs(c echo.Context, key string, find func(context.Context, matching.
 	if err != nil {
 		return err
 	}
-	pairs, err := find(c.Request().Context(), terms, body)
+	ctx, cancel := matchingContext(c)
+	defer cancel()
+	pairs, err := find(ctx, terms, body)
 	if err != nil {
 		return err
 	}
 	return answerMatched(c, &pairs, &pairs.Origin)
+}
+
+// matchingContext ends when the caller leaves and, with time enough to say so, before the connection's time to write does.
+func matchingContext(c echo.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.Request().Context(), writeTimeout-2*time.Second)
 }
 
 // MakeBracket answers POST /v1/matching/tournament.
@@ -58,7 +65,9 @@ func (s *Server) MakeBracket(c echo.Context, params MakeBracketParams) error {
 	if err != nil {
 		return err
 	}
-	bracket, err := s.deps.Matching.Tournament(c.Request().Context(), terms, body)
+	ctx, cancel := matchingContext(c)
+	defer cancel()
+	bracket, err := s.deps.Matching.Tournament(ctx, terms, body)
 	if err != nil {
 		return err
 	}
@@ -71,7 +80,9 @@ func (s *Server) MakeTeams(c echo.Context, params MakeTeamsParams) error {
 	if err != nil {
 		return err
 	}
-	teams, err := s.deps.Matching.Teams(c.Request().Context(), terms, body)
+	ctx, cancel := matchingContext(c)
+	defer cancel()
+	teams, err := s.deps.Matching.Teams(ctx, terms, body)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ const (
 	codeMatchingTimeout     = "matching_service_timeout"
 	codeMatchingUnavailable = "matching_service_unavailable"
 	codeMatchingQueueFull   = "matching_queue_full"
+	codeMatchingInProgress  = "matching_in_progress"
 	codeMatchingNotFound    = "matching_request_not_found"
 	codeMatchingNotFailed   = "matching_request_not_failed"
 )
@@ -42,6 +43,12 @@ func problemOfMatching(err error) *problem {
 		return &problem{
 			status: http.StatusServiceUnavailable, code: codeMatchingQueueFull, title: "Too many requests wait",
 			detail:     "As many requests for matching wait as may wait. This one was not taken. Try again later.",
+			retryAfter: 5,
+		}
+	case errors.Is(err, matching.ErrInProgress):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeMatchingInProgress, title: "The same request is under way",
+			detail:     "Another request with the same Idempotency-Key is under way and has no answer yet. Try again with the same key.",
 			retryAfter: 5,
 		}
 	case errors.Is(err, matching.ErrUnavailable):

@@ -195,6 +195,9 @@ type Server struct {
 	serveErr  chan error
 }
 
+// writeTimeout bounds a request and its answer, streams excepted.
+const writeTimeout = 30 * time.Second
+
 // New makes a server that does not listen yet.
 func New(deps Deps, cfg Config) *Server {
 	cfg = cfg.withDefaults()
@@ -209,7 +212,7 @@ func New(deps Deps, cfg Config) *Server {
 		// before them.
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          zap.NewStdLog(cfg.Logger.WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel))),

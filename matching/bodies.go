@@ -68,7 +68,7 @@ func decodeSecretCoffee(body []byte) (PairRequest, error) {
 // A strict one has no members that are not known.
 func decodeJob(body []byte, strict bool) (PairRequest, error) {
 	var r struct {
-		RequestID string                      `json:"request_id"`
+		RequestID javaclient.Text             `json:"request_id"`
 		Type      string                      `json:"type"`
 		Algorithm string                      `json:"algorithm"`
 		Interest  string                      `json:"interest"`
@@ -80,7 +80,7 @@ func decodeJob(body []byte, strict bool) (PairRequest, error) {
 		return PairRequest{}, err
 	}
 	request := PairRequest{
-		RequestID: r.RequestID, Type: r.Type, Algorithm: r.Algorithm, Interest: r.Interest, Params: r.Params,
+		RequestID: string(r.RequestID), Type: r.Type, Algorithm: r.Algorithm, Interest: r.Interest, Params: r.Params,
 		Employees: r.Employees,
 	}
 	if request.Type == "" {

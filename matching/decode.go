@@ -56,7 +56,7 @@ func (id *userID) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return errNoUserID
 	}
 	n, err := strconv.ParseInt(token.String(), 10, 64)
-	if err != nil {
+	if err != nil || strconv.FormatInt(n, 10) != token.String() {
 		return errNoUserID
 	}
 	*id = userID(n)

@@ -22,6 +22,9 @@ var (
 	ErrNotFound = errors.New("matching: no such request")
 	// ErrNotFailed says that a request did not fail, so that it cannot be tried again.
 	ErrNotFailed = errors.New("matching: the request has not failed")
+	// ErrInProgress says that another call with the same idempotency key is under way and has no answer yet. The same call
+	// may succeed later.
+	ErrInProgress = errors.New("matching: another call with the same key is under way")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("matching: closed")
 )

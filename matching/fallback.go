@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// localSlots is how many requests are matched here at a time, and localTimeout how long one may take, waiting for its
-	// turn included: 5,000 people take less than a second, unless somebody makes up the worst exclusions.
-	localSlots   = 2
-	localTimeout = 10 * time.Second
+	// localSlots is how many requests are matched here at a time.
+	localSlots = 2
+	// LocalTimeout is how long a match without the service may take, waiting for its turn included: 5,000 people take less
+	// than a second, unless somebody makes up the worst exclusions.
+	LocalTimeout = 10 * time.Second
 	// localAlgorithm is what the answers call it.
 	localAlgorithm = "LOCAL_MAXIMUM"
 )
@@ -29,9 +30,9 @@ func here(requestID, algorithm string, reason javaclient.Code) Origin {
 }
 
 // matchHere finds pairs without the service. Who is not active gets no partner. It returns the context's error when that
-// ends, or localTimeout does.
+// ends, or LocalTimeout does.
 func (m *Matcher) matchHere(ctx context.Context, r *PairRequest, reason javaclient.Code) (Pairs, error) {
-	ctx, cancel := context.WithTimeout(ctx, localTimeout)
+	ctx, cancel := context.WithTimeout(ctx, LocalTimeout)
 	defer cancel()
 	select {
 	case m.local <- struct{}{}:

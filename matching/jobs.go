@@ -117,16 +117,21 @@ func (j *Jobs) Request(ctx context.Context, terms Terms, body []byte) (Status, e
 // found when it is worked on, and makes it a dead letter. It returns ErrUnavailable, ErrFull or ErrClosed when the event
 // should be handed over again later, and nil else.
 func (j *Jobs) Accept(ctx context.Context, envelope []byte) error {
+	// The bot may publish half an emoji, which is U+FFFD from here on, and the same member twice.
+	clean, err := jsontext.AppendFormat(nil, envelope, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 	var event map[string]jsontext.Value
-	if err := json.Unmarshal(envelope, &event); err != nil {
-		j.cfg.Logger.Warn("an event matching.request cannot be read") // The log has no such entries.
-		return nil                                                    //nolint:nilerr // It never could be.
+	if err == nil {
+		err = json.Unmarshal(clean, &event, jsontext.AllowDuplicateNames(true))
+	}
+	if err != nil {
+		j.cfg.Logger.Error("an event matching.request cannot be read", zap.Error(err)) // The log has no such entries.
+		return nil
 	}
 	var data struct {
-		RequestID jsontext.Value `json:"request_id"`
+		RequestID javaclient.Text `json:"request_id"`
 	}
-	_ = json.Unmarshal(event["data"], &data) // Data without an id will do.
-	id := text(data.RequestID)
+	_ = json.Unmarshal(event["data"], &data, jsontext.AllowDuplicateNames(true)) // Data without an id will do.
+	id := string(data.RequestID)
 	if !validID(id) {
 		id = text(event["id"])
 	}
@@ -137,11 +142,11 @@ func (j *Jobs) Accept(ctx context.Context, envelope []byte) error {
 		Request: event["data"], CorrelationID: text(event["correlation_id"]),
 		Traceparent: text(event["traceparent"]), Tracestate: text(event["tracestate"]),
 	}
-	if w.CorrelationID == "" {
+	if !validLabel(w.CorrelationID) {
 		w.CorrelationID = id
 	}
 	r, _ := decodeJob(w.Request, false) // What is wrong with it is told later.
-	_, err := j.add(ctx, id, &r, w)
+	_, err = j.add(ctx, id, &r, w)
 	switch {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull), errors.Is(err, ErrClosed):
 		return err

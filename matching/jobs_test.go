@@ -87,6 +87,11 @@ func TestBothFormsOfTheEventAreAnswered(t *testing.T) {
 			"e3", `{"id":"e3","data":{"users":["1",2,3,4],"employees":[{"id":2}],"interest":"chess"}}`,
 			"/api/matching/coffee/interest",
 		},
+		"half an emoji, and labels that cannot be": {
+			"77",
+			`{"id":"e5","correlation_id":"` + strings.Repeat("c", 200) + `","data":{"request_id":77,"employees":[{"id":1,"displayName":"\ud83d","x":"\ud83d"},{"id":2},{"id":3},{"id":4}]}}`,
+			"/api/matching/coffee/simple",
+		},
 		"an id that is no name": {
 			"5a1d33ab-b0c9-5ccf-bb94-3ac2a5ef2b04", `{"id":"e 4/x","data":{"users":[1,2,3,4],"algorithm":"INTEREST_BASED","type":"chess"}}`,
 			"/api/matching/coffee/interest",

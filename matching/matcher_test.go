@@ -1,6 +1,7 @@
 package matching_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -330,6 +331,35 @@ func TestTheSameKeyGivesTheSamePairs(t *testing.T) {
 	again, err := hubs[1].Simple(t.Context(), terms, people(40))
 	if err != nil || !again.Repeated {
 		t.Errorf("asked once more the answer is %+v, %v", again.Origin, err)
+	}
+}
+
+func TestACallThatIsUnderWayIsNotWaitedForTooLong(t *testing.T) {
+	h := start(t, options{})
+	asked, release := make(chan struct{}), make(chan struct{})
+	h.java.answers(func(http.ResponseWriter, *http.Request, []byte) bool {
+		close(asked)
+		<-release
+		return false
+	})
+	terms := matching.Terms{IdempotencyKey: "k"}
+	first := make(chan matching.Pairs)
+	go func() {
+		answer, err := h.Simple(context.Background(), terms, people(4))
+		if err != nil {
+			t.Error(err)
+		}
+		first <- answer
+	}()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := h.Simple(ctx, terms, people(4)); !errors.Is(err, matching.ErrInProgress) {
+		t.Errorf("the error is %v", err)
+	}
+	close(release)
+	if again, err := h.Simple(t.Context(), terms, people(4)); err != nil || shape(again) != shape(<-first) {
+		t.Errorf("the answer is %+v, %v", again, err)
 	}
 }
 

@@ -59,6 +59,9 @@ func runOnce[T answer](
 		}
 		return text, err
 	})
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return found, fmt.Errorf("%w: %w", ErrInProgress, err)
+	}
 	if err != nil && !errors.Is(err, once.ErrNotKept) { // An answer is an answer, though it may not be given twice.
 		return found, ofOnce(err)
 	}

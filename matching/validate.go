@@ -3,6 +3,7 @@ package matching
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // checkText checks a word that goes to the service and comes back in answers.
@@ -24,6 +25,11 @@ func validID(id string) bool {
 	return id != "" && len(id) <= MaxNameSize && !strings.ContainsFunc(id, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_.:-", r)
 	})
+}
+
+// validLabel reports whether a text may be the correlation_id of an event.
+func validLabel(text string) bool {
+	return text != "" && len(text) <= MaxNameSize && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // checkPeople checks the ids of n people.

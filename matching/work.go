@@ -109,7 +109,20 @@ func (a *attempt) decide(ctx context.Context, answer *Pairs) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("matching: writing a result: %w", err)
 	}
-	return a.job.Decide(ctx, result)
+	// An answer of the service is worth some patience with Redis: to ask again would give another.
+	for pause := shortestPause; ; pause = min(2*pause, time.Second) {
+		decided, err := a.job.Decide(ctx, result)
+		if !errors.Is(err, jobqueue.ErrUnavailable) || ctx.Err() != nil {
+			return decided, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done(): // At the latest when the lease ends.
+			timer.Stop()
+			return nil, err
+		}
+	}
 }
 
 // later decides what becomes of a request after an attempt that failed.
@@ -123,7 +136,9 @@ func (a *attempt) later(ctx context.Context, err error) jobqueue.Outcome {
 		pause := max(jobqueue.Backoff(a.job.Attempt), problem.RetryAfter)
 		failure := failureOf(err)
 		a.project(ctx, Queued, nil, &failure)
-		return jobqueue.Wait(min(pause, longestPause), failure.text())
+		// Not past the end of the patience, when the hub goes on without the service.
+		pause = min(pause, longestPause, a.jobs.cfg.RetryFor-a.job.Age)
+		return jobqueue.Wait(pause, failure.text())
 	case ofJava || errors.As(err, new(*InvalidError)):
 		return a.fail(ctx, err)
 	case a.job.Exhausted:
@@ -133,8 +148,12 @@ func (a *attempt) later(ctx context.Context, err error) jobqueue.Outcome {
 	return jobqueue.Retry(jobqueue.Backoff(a.job.Attempt), failureOf(err).text())
 }
 
-// longestPause bounds what the service may ask for.
-const longestPause = time.Minute
+const (
+	// longestPause bounds what the service may ask for.
+	longestPause = time.Minute
+	// shortestPause is the first pause when Redis does not answer.
+	shortestPause = 100 * time.Millisecond
+)
 
 // fail makes the request a dead letter, and tells of it.
 func (a *attempt) fail(ctx context.Context, err error) jobqueue.Outcome {

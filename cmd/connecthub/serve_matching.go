@@ -116,7 +116,9 @@ func (h *hub) newPairing(cfg events.Config) (p *pairing, err error) {
 		return p, err
 	}
 	prefix := c.ChannelPrefix + ":matching:"
-	if p.once, err = once.New(once.Config{Redis: h.eventsRDB, Prefix: prefix + "once", Logger: h.log}); err != nil {
+	if p.once, err = once.New(once.Config{
+		Redis: h.eventsRDB, Prefix: prefix + "once", Lease: c.JavaTimeoutTotal + matching.LocalTimeout + time.Second, Logger: h.log,
+	}); err != nil {
 		return p, err
 	}
 	// It is silent: the one of the menus, on the same Redis, says when that goes and comes back.
