@@ -29,7 +29,7 @@ func TestBadMatching(t *testing.T) {
 		{"nobody with an interest", interest + "?interest=c", `[]`, 422, "invalid_fields", []string{"employees"}},
 		{"nobody in a tournament", tournament, participants(`[]`, ``), 422, "invalid_fields", []string{"participants"}},
 		{"nobody in a team", teams, participants(`[]`, `,"team_size":2`), 422, "invalid_fields", []string{"participants"}},
-		{"nobody in a request", requests, `{}`, 422, "invalid_fields", []string{"employees"}},
+		{"nobody in a request", requests, `{}`, 422, "invalid_fields", []string{"users"}},
 
 		{"twice", coffee, `[{"id":1},{"id":2},{"id":1}]`, 422, "invalid_fields", []string{"employees[2].id"}},
 		{"twice in an object", coffee, employees(`[{"id":1},{"id":1}]`), 422, "invalid_fields", []string{"employees[1].id"}},

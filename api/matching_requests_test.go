@@ -142,10 +142,9 @@ func TestMatchingRequest(t *testing.T) {
 // TestMatchingRequestOnce sends requests again, which are done once.
 func TestMatchingRequestOnce(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct{ body, header, other string }{
-		"by id":  {`{"request_id":"a","users":[101,102]}`, "Idempotency-Key:", `{"request_id":"a","users":[101,103]}`},
-		"by key": {`{"users":[101,102]}`, "Idempotency-Key: k", `{"users":[101,102],"type":"chess"}`},
-		"both":   {`{"request_id":"a","users":[101,102]}`, "Idempotency-Key: k", `{"request_id":"a","users":[1,102]}`},
+	for name, tt := range map[string]struct{ body, header, other, field string }{
+		"by id":  {`{"request_id":"a","users":[101,102]}`, "Idempotency-Key:", `{"request_id":"a","users":[101,103]}`, "request_id"},
+		"by key": {`{"users":[101,102]}`, "Idempotency-Key: k", `{"users":[101,102],"type":"chess"}`, "Idempotency-Key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -176,13 +175,18 @@ func TestMatchingRequestOnce(t *testing.T) {
 			if again := h.post(t, matchingRequests, tt.body, tt.header).accepted(t); again.State != "completed" || again.Result == nil || again.UpdatedAt != first.UpdatedAt {
 				t.Errorf("again it is %+v", again)
 			}
-			h.post(t, matchingRequests, tt.other, tt.header).problem(t, 422, "idempotency_key_reused", "Idempotency-Key")
+			h.post(t, matchingRequests, tt.other, tt.header).problem(t, 422, "idempotency_key_reused", tt.field)
 			java.only(t, javaSimple)
 			if told := h.completions(t, "service:matching"); len(told) != 1 {
 				t.Errorf("the service is told %d times", len(told))
 			}
 		})
 	}
+	t.Run("by both", func(t *testing.T) {
+		t.Parallel()
+		h, _ := startMatchingHub(t, matchingOptions{})
+		h.post(t, matchingRequests, `{"request_id":"a","users":[101,102]}`, "Idempotency-Key: k").problem(t, 422, "invalid_fields", "request_id")
+	})
 	t.Run("without either", func(t *testing.T) {
 		t.Parallel()
 		h, _ := startMatchingHub(t, matchingOptions{})

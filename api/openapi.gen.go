@@ -674,7 +674,7 @@ type MatchingEmployees = []MatchingEmployee
 // MatchingFailure What went wrong with a request last.
 type MatchingFailure struct {
 	// Code One of the reasons for which `degraded` is true, or `refused`, `no_employees`, `invalid_request`,
-	// `too_many_people`, `malformed_json` or `internal_error`. Codes may be added.
+	// `too_many_people`, `malformed_json`, `exhausted` (begun too often) or `internal_error`. Codes may be added.
 	Code string `json:"code"`
 
 	// Detail The same in words, for people. It may hold what the matching service said.

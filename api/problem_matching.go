@@ -36,8 +36,20 @@ func problemOfMatching(err error) *problem {
 		return malformed("The body is no JSON: " + after(err, matching.ErrMalformed) + ".")
 	case errors.Is(err, matching.ErrTooMany):
 		return tooLarge("A request names at most " + strconv.Itoa(matching.MaxPeople) + " people.")
+	case errors.Is(err, matching.ErrIDReused):
+		return &problem{
+			status: http.StatusUnprocessableEntity, code: codeKeyReused, title: "The idempotency key was used before",
+			detail: "The same request_id came with another request. Use a new one for a new request.",
+			fields: []FieldProblem{{Field: "request_id", Problem: "was used for another request"}},
+		}
+	case errors.Is(err, matching.ErrBusy):
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeMatchingUnavailable, title: "The matching service is unavailable",
+			detail:     "The matching service is away, and the hub matches as many requests itself as it can. Try again.",
+			retryAfter: 5,
+		}
 	case errors.Is(err, matching.ErrKeyReused):
-		return keyReused("The same Idempotency-Key or request_id came with another request. Use a new one for a new request.",
+		return keyReused("The same Idempotency-Key came with another request. Use a new one for a new request.",
 			"was used for another request")
 	case errors.Is(err, matching.ErrFull):
 		return &problem{

@@ -34,19 +34,23 @@ func newAlgorithms(cfg MatcherConfig) (*cache.Cache[string, []string], error) {
 		TTL:        algorithmsTTL,
 		Stale:      algorithmsStale,
 		LocalBytes: 1 << 20,
-		Logger:     cfg.Logger,
+		// The client has a limit of its own.
+		LoadTimeout: time.Minute,
+		Logger:      cfg.Logger,
 	})
 }
 
 // Algorithms returns the list of the service: as it told it lately, or told it last while it is away, or what it is known
-// for when it never did and there is a Fallback.
+// for when it never did and there is a Fallback. A list that is only due to be asked for anew is not degraded.
 func (m *Matcher) Algorithms(ctx context.Context, call javaclient.Call) (Algorithms, error) {
 	found, err := m.algorithms.Lookup(ctx, theList, "", func(ctx context.Context) ([]string, error) {
-		return m.cfg.Client.Algorithms(ctx, call)
+		list, err := m.cfg.Client.Algorithms(ctx, call)
+		m.unlisted.Store(err != nil)
+		return list, err
 	})
 	switch {
 	case err == nil:
-		return Algorithms{found.Value, len(found.Value), Java, found.Outcome == cache.Stale}, nil
+		return Algorithms{found.Value, len(found.Value), Java, found.Outcome == cache.Stale && m.unlisted.Load()}, nil
 	case ctx.Err() != nil:
 		return Algorithms{}, ctx.Err()
 	}

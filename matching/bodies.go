@@ -105,6 +105,9 @@ func decodeJob(body []byte, strict bool) (PairRequest, error) {
 			request.Employees = append(request.Employees, javaclient.Employee{ID: int64(id)})
 		}
 	}
+	if len(request.Employees) == 0 {
+		wrong.add("users", "must name somebody, or employees must")
+	}
 	if err := wrong.err(); err != nil {
 		return PairRequest{}, err
 	}

@@ -1,8 +1,10 @@
 package matching
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -65,6 +67,9 @@ func (id *userID) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 
 // decode reads a request's JSON. What is wrong with it is told without repeating it.
 func decode(body []byte, into any, strict bool) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrMalformed)
+	}
 	err := json.Unmarshal(body, into, json.RejectUnknownMembers(strict), json.MatchCaseInsensitiveNames(false))
 	var syntax *jsontext.SyntacticError
 	var semantic *json.SemanticError
@@ -91,31 +96,34 @@ func semanticProblem(err *json.SemanticError) string {
 			return told.Error()
 		}
 	}
-	switch {
-	case errors.Is(err, json.ErrUnknownName):
+	if errors.Is(err, json.ErrUnknownName) {
 		return "is not known"
-	case err.JSONPointer == "":
-		return "must be of another type"
 	}
-	return "must be of another type than " + kindName(err.JSONKind)
+	return "must be " + wanted(err.GoType)
 }
 
-func kindName(kind jsontext.Kind) string {
-	switch kind {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '"':
-		return "a string"
-	case '0':
-		return "this number"
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
+// wanted says what JSON a type is read from.
+func wanted(t reflect.Type) string {
+	if t == nil {
+		return "something else"
 	}
-	return "what is there"
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "an array"
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "something else"
 }
 
 // field writes the place of a member as errors name it: employees[3].id. Names that callers made up are cut.

@@ -14,6 +14,8 @@ var (
 	ErrTooMany = fmt.Errorf("matching: more than %d people", MaxPeople)
 	// ErrKeyReused says that an idempotency key, or the id of a request, came with another request before.
 	ErrKeyReused = errors.New("matching: the idempotency key was used for another request")
+	// ErrIDReused is an ErrKeyReused of a request's id.
+	ErrIDReused = fmt.Errorf("%w: it is the request_id", ErrKeyReused)
 	// ErrUnavailable says that Redis did not answer. The same call may succeed later, and may be made again.
 	ErrUnavailable = errors.New("matching: Redis is unavailable")
 	// ErrFull says that too many requests wait.

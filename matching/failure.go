@@ -2,6 +2,7 @@ package matching
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -14,10 +15,22 @@ const (
 	codeTooMany   = "too_many_people"
 	codeMalformed = "malformed_json"
 	codeInternal  = "internal_error"
+	codeExhausted = "exhausted"
 )
+
+// maxDetail bounds what is told of a failure, in bytes.
+const maxDetail = 1000
 
 // failureOf is what is told of an error.
 func failureOf(err error) Failure {
+	failure := describe(err)
+	if len(failure.Detail) > maxDetail {
+		failure.Detail = strings.ToValidUTF8(failure.Detail[:maxDetail], "")
+	}
+	return failure
+}
+
+func describe(err error) Failure {
 	var problem *javaclient.Error
 	var invalid *InvalidError
 	switch {

@@ -15,8 +15,8 @@ import (
 const (
 	// localSlots is how many requests are matched here at a time.
 	localSlots = 2
-	// LocalTimeout is how long a match without the service may take, waiting for its turn included: 5,000 people take less
-	// than a second, unless somebody makes up the worst exclusions.
+	// LocalTimeout is how long a match without the service may take, and how long it may wait for its turn: 5,000 people take
+	// less than a second, unless somebody makes up the worst exclusions.
 	LocalTimeout = 10 * time.Second
 	// localAlgorithm is what the answers call it.
 	localAlgorithm = "LOCAL_MAXIMUM"
@@ -29,17 +29,21 @@ func here(requestID, algorithm string, reason javaclient.Code) Origin {
 	return Origin{RequestID: requestID, Source: Fallback, Degraded: true, Reason: reason, Algorithm: algorithm}
 }
 
-// matchHere finds pairs without the service. Who is not active gets no partner. It returns the context's error when that
-// ends, or LocalTimeout does.
+// matchHere finds pairs without the service. Who is not active gets no partner. It returns ErrBusy when it has no turn within
+// LocalTimeout, and the context's error when that ends, or LocalTimeout does.
 func (m *Matcher) matchHere(ctx context.Context, r *PairRequest, reason javaclient.Code) (Pairs, error) {
-	ctx, cancel := context.WithTimeout(ctx, LocalTimeout)
-	defer cancel()
+	turn := time.NewTimer(LocalTimeout)
+	defer turn.Stop()
 	select {
 	case m.local <- struct{}{}:
 		defer func() { <-m.local }()
+	case <-turn.C:
+		return Pairs{}, ErrBusy
 	case <-ctx.Done():
-		return Pairs{}, ctx.Err()
+		return Pairs{}, ErrBusy
 	}
+	ctx, cancel := context.WithTimeout(ctx, LocalTimeout)
+	defer cancel()
 	position := make(map[int64]int, len(r.Employees))
 	takePart := make([]local.Person, 0, len(r.Employees))
 	for i := range r.Employees {

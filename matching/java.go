@@ -28,10 +28,23 @@ func (m *Matcher) ask(ctx context.Context, call javaclient.Call, r *PairRequest)
 	default:
 		result, err = m.cfg.Client.Simple(ctx, call, r.Employees)
 	}
+	var problem *javaclient.Error
+	if errors.As(err, &problem) && ofService(problem.Code) && problem.Code != javaclient.CodeBreakerOpen {
+		m.failure.Store(&problem.Code)
+	}
 	if err != nil {
 		return Pairs{}, err
 	}
 	return r.answer(&result)
+}
+
+// cause is what is told of a failure of the service. That it was left alone says little without why.
+func (m *Matcher) cause(problem *javaclient.Error) Failure {
+	failure := failureOf(problem)
+	if last := m.failure.Load(); problem.Code == javaclient.CodeBreakerOpen && last != nil {
+		failure.Detail = "It was not asked, as it failed lately: " + string(*last) + "."
+	}
+	return failure
 }
 
 // algorithmParams adds the algorithm to the parameters, under the name that from-api knows it by.
@@ -51,6 +64,14 @@ func (r *PairRequest) algorithmParams() (jsontext.Value, error) {
 	}
 	params["algorithm_type"] = name
 	return json.Marshal(params, json.Deterministic(true))
+}
+
+// name is a name that the service gives, "" if it is longer than a name should be.
+func name(text string) string {
+	if len(text) > MaxNameSize {
+		return ""
+	}
+	return text
 }
 
 // errStranger is the cause when the service pairs somebody who did not take part.
@@ -84,7 +105,7 @@ func (r *PairRequest) answer(result *javaclient.Result) (Pairs, error) {
 		}
 	}
 	answer := Pairs{
-		Origin: Origin{RequestID: r.RequestID, Source: Java, Algorithm: result.Algorithm},
+		Origin: Origin{RequestID: r.RequestID, Source: Java, Algorithm: name(result.Algorithm)},
 		Pairs:  notNil(result.Pairs), Unmatched: []int64{}, Meta: result.Meta,
 	}
 	for i, done := range paired {

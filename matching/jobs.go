@@ -1,11 +1,13 @@
 package matching
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +27,7 @@ type JobsConfig struct {
 	// Queue keeps the requests. Jobs start and close it.
 	Queue *jobqueue.Queue
 	// Publish publishes an event. An event with the same ID on the same channel must be published once, however often this
-	// is called.
+	// is called. It returns an error that is ErrUnavailable when the same call may succeed later.
 	Publish func(ctx context.Context, e Event) error
 	// Project keeps what is known of a request, a JSON object, where others read it; first says that it must not take the
 	// place of what is there. When it fails, only they miss it. Default: nobody reads it.
@@ -41,8 +43,10 @@ type JobsConfig struct {
 
 // Jobs take requests that may wait, and answer them with events. Make them with NewJobs.
 type Jobs struct {
-	cfg   JobsConfig
-	count struct{ accepted, known, completed, fallback, failed, told atomic.Int64 }
+	cfg JobsConfig
+	// telling bounds the events that are being published.
+	telling chan struct{}
+	count   struct{ accepted, known, completed, fallback, failed, told atomic.Int64 }
 }
 
 // NewJobs makes Jobs; it does no I/O. Start has to be called before anything else, and Close at the end.
@@ -62,7 +66,7 @@ func NewJobs(cfg JobsConfig) (*Jobs, error) {
 	if cfg.Project == nil {
 		cfg.Project = func(context.Context, string, []byte, bool) error { return nil }
 	}
-	return &Jobs{cfg: cfg}, nil
+	return &Jobs{cfg: cfg, telling: make(chan struct{}, mostTelling)}, nil
 }
 
 // Start begins to work, and goes on until Close whatever becomes of the context. It does not wait for Redis.
@@ -87,7 +91,7 @@ type work struct {
 // Request takes a request: an object with users, employees or both, and perhaps request_id, type, algorithm, interest and
 // algorithm_params. Once it returned, the request will be answered by events. A request whose id or idempotency key is
 // known is not taken again: its status is returned. It returns an InvalidError, ErrMalformed, ErrTooMany, ErrKeyReused,
-// ErrFull or ErrUnavailable.
+// ErrIDReused, ErrFull or ErrUnavailable.
 func (j *Jobs) Request(ctx context.Context, terms Terms, body []byte) (Status, error) {
 	r, err := decodeJob(body, true)
 	if err != nil {
@@ -98,6 +102,10 @@ func (j *Jobs) Request(ctx context.Context, terms Terms, body []byte) (Status, e
 	}
 	id := r.RequestID
 	switch {
+	case id != "" && terms.IdempotencyKey != "":
+		return Status{}, &InvalidError{Fields: []FieldProblem{{
+			"request_id", "must not be given together with an Idempotency-Key: either makes the request one that is taken once",
+		}}}
 	case id != "":
 	case terms.IdempotencyKey != "":
 		id = derivedID("key", terms.IdempotencyKey)
@@ -108,9 +116,13 @@ func (j *Jobs) Request(ctx context.Context, terms Terms, body []byte) (Status, e
 		}
 		id = fresh.String()
 	}
-	return j.add(ctx, id, &r, work{
+	status, err := j.add(ctx, id, &r, work{
 		Request: body, CorrelationID: id, Traceparent: terms.Call.Traceparent, Tracestate: terms.Call.Tracestate,
 	})
+	if errors.Is(err, ErrKeyReused) && r.RequestID != "" {
+		return Status{}, ErrIDReused
+	}
+	return status, err
 }
 
 // Accept takes the request that an event matching.request makes, given as its envelope. What is wrong with the request is
@@ -172,12 +184,13 @@ func text(value jsontext.Value) string {
 
 // add puts a request into the queue.
 func (j *Jobs) add(ctx context.Context, id string, r *PairRequest, w work) (Status, error) {
-	payload, err := json.Marshal(w)
+	payload, err := json.Marshal(w, jsontext.AllowDuplicateNames(true)) // What is wrong with it is told later.
 	if err != nil {
 		return Status{}, fmt.Errorf("matching: writing a request: %w", err)
 	}
 	same := *r
 	same.RequestID = ""
+	same.Employees = slices.SortedFunc(slices.Values(r.Employees), func(a, b javaclient.Employee) int { return cmp.Compare(a.ID, b.ID) })
 	content, err := json.Marshal(same, json.Deterministic(true))
 	if err != nil {
 		return Status{}, fmt.Errorf("matching: writing a request: %w", err)

@@ -3,8 +3,6 @@ package matching
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +40,11 @@ type Matcher struct {
 	local chan struct{}
 	// reason is why the hub matched last, nil when the service did.
 	reason atomic.Pointer[javaclient.Code]
-	count  struct{ java, fallback, repeated, failed atomic.Int64 }
+	// failure is what the service did last, when the breaker is open.
+	failure atomic.Pointer[javaclient.Code]
+	// unlisted is set while the service does not tell its algorithms.
+	unlisted atomic.Bool
+	count    struct{ java, fallback, repeated, failed atomic.Int64 }
 }
 
 // NewMatcher makes a Matcher; it does no I/O. Close has to be called at the end.
@@ -101,15 +103,12 @@ func (m *Matcher) pairs(ctx context.Context, terms Terms, r PairRequest) (Pairs,
 	if err := m.check(ctx, &r); err != nil {
 		return Pairs{}, err
 	}
-	return remembered(ctx, m, terms, string(r.Method), r, r.people(), func(ctx context.Context) (Pairs, error) {
-		r.RequestID = terms.id(r.RequestID)
-		answer, err := m.ask(ctx, terms.Call, &r)
-		if err != nil {
-			return fallBack(ctx, m, err, func(reason javaclient.Code) (Pairs, error) { return m.matchHere(ctx, &r, reason) })
-		}
-		m.answered()
-		return answer, nil
-	})
+	named := r
+	r.RequestID = terms.id(r.RequestID)
+	q := question[Pairs]{named: named, people: r.people(), call: string(r.Method), id: r.RequestID}
+	q.java = func(ctx context.Context) (Pairs, error) { return m.ask(ctx, terms.Call, &r) }
+	q.here = func(ctx context.Context, reason javaclient.Code) (Pairs, error) { return m.matchHere(ctx, &r, reason) }
+	return answerTo(ctx, m, terms, &q)
 }
 
 // check checks a request, its algorithm too.
@@ -135,25 +134,21 @@ func (m *Matcher) FromAPI(ctx context.Context, terms Terms, body []byte) (Pairs,
 	if err := m.checkAlgorithm(ctx, "algorithm_type", request.Algorithm); err != nil {
 		return Pairs{}, err
 	}
-	same := struct {
+	call := terms.Call
+	call.RequestID = terms.id(id)
+	named := struct {
 		ID      string
 		Request javaclient.FromAPI
 	}{id, request}
-	return remembered(ctx, m, terms, "from_api", same, nil, func(ctx context.Context) (Pairs, error) {
-		call := terms.Call
-		call.RequestID = terms.id(id)
+	q := question[Pairs]{named: named, call: "from_api", id: call.RequestID}
+	q.java = func(ctx context.Context) (Pairs, error) {
 		result, err := m.cfg.Client.FromAPI(ctx, call, request)
-		if err != nil {
-			m.count.failed.Add(1)
-			return Pairs{}, err
-		}
-		m.answered()
-		answer := Pairs{
-			Origin: Origin{RequestID: call.RequestID, Source: Java, Algorithm: result.Algorithm},
+		return Pairs{
+			Origin: Origin{RequestID: call.RequestID, Source: Java, Algorithm: name(result.Algorithm)},
 			Pairs:  notNil(result.Pairs), Unmatched: notNil(result.Unmatched), Meta: result.Meta,
-		}
-		return answer, nil
-	})
+		}, err
+	}
+	return answerTo(ctx, m, terms, &q)
 }
 
 // Tournament makes a bracket.
@@ -165,20 +160,19 @@ func (m *Matcher) Tournament(ctx context.Context, terms Terms, body []byte) (Bra
 	if err := r.check(); err != nil {
 		return Bracket{}, err
 	}
-	return remembered(ctx, m, terms, "tournament", r, r.people(), func(ctx context.Context) (Bracket, error) {
-		call := terms.Call
-		call.RequestID = terms.id(r.RequestID)
+	call := terms.Call
+	call.RequestID = terms.id(r.RequestID)
+	q := question[Bracket]{named: r, people: r.people(), call: "tournament", id: call.RequestID}
+	q.java = func(ctx context.Context) (Bracket, error) {
 		bracket, err := m.cfg.Client.Tournament(ctx, call, javaclient.Tournament{
 			Players: r.Players, GameType: r.GameType, Format: r.Format, Rounds: r.Rounds,
 		})
-		if err != nil {
-			return fallBack(ctx, m, err, func(reason javaclient.Code) (Bracket, error) {
-				return r.bracketHere(call.RequestID, reason)
-			})
-		}
-		m.answered()
-		return Bracket{Origin{RequestID: call.RequestID, Source: Java}, notNil(bracket.Matches)}, nil
-	})
+		return Bracket{Origin{RequestID: call.RequestID, Source: Java}, notNil(bracket.Matches)}, err
+	}
+	q.here = func(_ context.Context, reason javaclient.Code) (Bracket, error) {
+		return r.bracketHere(call.RequestID, reason)
+	}
+	return answerTo(ctx, m, terms, &q)
 }
 
 // Teams makes teams.
@@ -190,24 +184,23 @@ func (m *Matcher) Teams(ctx context.Context, terms Terms, body []byte) (Teams, e
 	if err := r.check(); err != nil {
 		return Teams{}, err
 	}
-	return remembered(ctx, m, terms, "teams", r, r.people(), func(ctx context.Context) (Teams, error) {
-		call := terms.Call
-		call.RequestID = terms.id(r.RequestID)
+	call := terms.Call
+	call.RequestID = terms.id(r.RequestID)
+	q := question[Teams]{named: r, people: r.people(), call: "teams", id: call.RequestID}
+	q.java = func(ctx context.Context) (Teams, error) {
 		teams, err := m.cfg.Client.Teams(ctx, call, javaclient.Teams{
 			Members: r.Members, Size: r.Size, Max: r.Max, Balance: r.Balance,
 		})
-		var left []int64
-		if err == nil {
-			left, err = r.left(teams)
-		}
 		if err != nil {
-			return fallBack(ctx, m, err, func(reason javaclient.Code) (Teams, error) {
-				return r.teamsHere(call.RequestID, reason), nil
-			})
+			return Teams{}, err
 		}
-		m.answered()
-		return Teams{Origin{RequestID: call.RequestID, Source: Java}, notNil(teams), left}, nil
-	})
+		left, err := r.left(teams)
+		return Teams{Origin{RequestID: call.RequestID, Source: Java}, notNil(teams), left}, err
+	}
+	q.here = func(_ context.Context, reason javaclient.Code) (Teams, error) {
+		return r.teamsHere(call.RequestID, reason), nil
+	}
+	return answerTo(ctx, m, terms, &q)
 }
 
 // id returns the id of a request that may name one.
@@ -227,54 +220,6 @@ func notNil[T any](list []T) []T {
 		return []T{}
 	}
 	return list
-}
-
-// answered notes that the service answered.
-func (m *Matcher) answered() {
-	m.count.java.Add(1)
-	if m.reason.Swap(nil) != nil {
-		m.cfg.Logger.Info("the matching service is back")
-	}
-}
-
-// fallBack answers in the service's place, if that may be and helps.
-func fallBack[T any](ctx context.Context, m *Matcher, failure error, here func(javaclient.Code) (T, error)) (T, error) {
-	code, away := m.away(failure)
-	if !away || ctx.Err() != nil {
-		m.count.failed.Add(1)
-		var none T
-		return none, failure
-	}
-	answer, err := here(code)
-	if err != nil {
-		m.count.failed.Add(1)
-		return answer, fmt.Errorf("%w: matching without it: %w", failure, err)
-	}
-	m.noteFallback(code)
-	return answer, nil
-}
-
-// away reports whether a failure is one of the service, which the fallback may answer in its place.
-func (m *Matcher) away(failure error) (javaclient.Code, bool) {
-	var problem *javaclient.Error
-	if !m.cfg.Fallback || !errors.As(failure, &problem) || !ofService(problem.Code) {
-		return "", false
-	}
-	return problem.Code, true
-}
-
-// ofService reports whether a failure is the service's, and not the request's or the caller's.
-func ofService(code javaclient.Code) bool {
-	return !slices.Contains([]javaclient.Code{
-		javaclient.CodeRefused, javaclient.CodeNoEmployees, javaclient.CodeCanceled,
-	}, code)
-}
-
-func (m *Matcher) noteFallback(code javaclient.Code) {
-	m.count.fallback.Add(1)
-	if m.reason.Swap(&code) == nil {
-		m.cfg.Logger.Warn("the matching service is away, the hub matches by itself", zap.String("reason", string(code)))
-	}
 }
 
 // Degraded reports whether the hub answered the last request itself, and why.

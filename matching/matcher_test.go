@@ -130,7 +130,7 @@ func TestWhatCannotBeAskedNamesTheField(t *testing.T) {
 		{"unknown algorithm", secret, `{"algorithm":"GREEDY","employees":[{"id":1}]}`, "algorithm", nil},
 		{"parameters that are no object", secret, `{"algorithm_params":5,"employees":[{"id":1}]}`, "algorithm_params", nil},
 		{"a request id with spaces", secret, `{"request_id":"a b","employees":[{"id":1}]}`, "request_id", nil},
-		{"a job for nobody", job, `{}`, "employees", nil},
+		{"a job for nobody", job, `{}`, "users", nil},
 		{"a job with a user twice", job, `{"users":[1,2,1]}`, "users[2]", nil},
 		{"a job with a user that is none", job, `{"users":[0]}`, "users[0]", nil},
 		{"a job with users that are no list", job, `{"users":5}`, "users", nil},
@@ -386,12 +386,28 @@ func TestTheSamePeopleGiveTheSamePairsForAWhile(t *testing.T) {
 	if err != nil || shape(again) != shape(first) {
 		t.Errorf("the same people get %s and %s, %v", shape(first), shape(again), err)
 	}
+	named, err := h.Simple(t.Context(), matching.Terms{}, with(40, `"request_id":"mine",`))
+	if err != nil || named.RequestID != "mine" || !named.Repeated || shape(named) != shape(first) {
+		t.Errorf("asked under a name the answer is %+v, %v", named.Origin, err)
+	}
 	excluding := strings.Replace(string(people(40)), `"id":1}`, `"id":1,"excluded_partners":[2]}`, 1)
 	for name, body := range map[string][]byte{"others": people(42), "one who excludes another": []byte(excluding)} {
 		calls := h.java.calls.Load()
 		if _, err := h.Simple(t.Context(), matching.Terms{}, body); err != nil || h.java.calls.Load() != calls+1 {
 			t.Errorf("%s were not matched anew: %v", name, err)
 		}
+	}
+}
+
+func TestWhatTheHubMatchedIsNotKeptForTheSamePeople(t *testing.T) {
+	h := start(t, options{cacheTTL: time.Hour})
+	h.java.fails(500, "")
+	if answer, err := h.Simple(t.Context(), matching.Terms{}, people(4)); err != nil || !answer.Degraded {
+		t.Fatalf("the answer is %+v, %v", answer.Origin, err)
+	}
+	h.java.answers(nil)
+	if answer, err := h.Simple(t.Context(), matching.Terms{}, people(4)); err != nil || answer.Degraded {
+		t.Errorf("when the service is back the answer is %+v, %v", answer.Origin, err)
 	}
 }
 

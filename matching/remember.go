@@ -20,28 +20,45 @@ const keyWindow = 24 * time.Hour
 // answer is what is remembered.
 type answer interface{ Pairs | Bracket | Teams }
 
-// remembered returns what do returned for the same idempotency key or, without one, for the same people, and calls it
-// only when there is nothing. Request is what must be the same when the key comes again; people, nil if there are none,
-// is what makes them the same.
-func remembered[T answer](
-	ctx context.Context, m *Matcher, terms Terms, call string, request any, people []byte, do func(context.Context) (T, error),
+// withKey returns what do returned for the same idempotency key, and calls it only when there is nothing.
+func withKey[T answer](
+	ctx context.Context, m *Matcher, key string, q *question[T], do func(context.Context) (T, error),
 ) (T, error) {
-	var none T
-	switch {
-	case terms.IdempotencyKey != "":
-		content, err := json.Marshal(request, json.Deterministic(true))
-		if err != nil {
-			return none, fmt.Errorf("matching: writing a request: %w", err)
-		}
-		return runOnce(ctx, m, "key "+terms.IdempotencyKey, call+" "+string(content), keyWindow, do)
-	case m.cfg.CacheTTL > 0 && people != nil:
-		found, err := runOnce(ctx, m, "people "+call+" "+string(people), "", m.cfg.CacheTTL, do)
-		if !errors.Is(err, ErrUnavailable) {
-			return found, err
-		}
-		// Without Redis there is no memory, and a new answer is better than none.
+	content, err := json.Marshal(q.named, json.Deterministic(true))
+	if err != nil {
+		var none T
+		return none, fmt.Errorf("matching: writing a request: %w", err)
 	}
-	return do(ctx)
+	return runOnce(ctx, m, "key "+key, q.call+" "+string(content), keyWindow, do)
+}
+
+// ofSamePeople returns what the service answered to a question of the same people within Config.CacheTTL, under the name of
+// this one, and asks it only when there is nothing. Without Redis there is no memory, and a new answer is better than none.
+func ofSamePeople[T answer](ctx context.Context, m *Matcher, q *question[T]) (T, error) {
+	if m.cfg.CacheTTL == 0 || q.people == nil {
+		return q.java(ctx)
+	}
+	found, err := runOnce(ctx, m, "people "+q.call+" "+string(q.people), "", m.cfg.CacheTTL, q.java)
+	if errors.Is(err, ErrUnavailable) {
+		return q.java(ctx)
+	}
+	if err == nil {
+		originOf(&found).RequestID = q.id
+	}
+	return found, err
+}
+
+// originOf is where an answer says where it comes from.
+func originOf[T answer](found *T) *Origin {
+	switch found := any(found).(type) {
+	case *Pairs:
+		return &found.Origin
+	case *Bracket:
+		return &found.Origin
+	case *Teams:
+		return &found.Origin
+	}
+	return nil // There is no other.
 }
 
 func runOnce[T answer](
@@ -70,14 +87,7 @@ func runOnce[T answer](
 	}
 	if repeated {
 		m.count.repeated.Add(1)
-		switch found := any(&found).(type) {
-		case *Pairs:
-			found.Repeated = true
-		case *Bracket:
-			found.Repeated = true
-		case *Teams:
-			found.Repeated = true
-		}
+		originOf(&found).Repeated = true
 	}
 	return found, nil
 }

@@ -49,7 +49,7 @@ type Status struct {
 
 // Failure says why a request failed.
 type Failure struct {
-	// Code is one of package javaclient's, or invalid_request, too_many_people, malformed_json or internal_error.
+	// Code is one of package javaclient's, or invalid_request, too_many_people, malformed_json, exhausted or internal_error.
 	Code string `json:"code"`
 	// Detail is in words, for people. It may hold what the service said.
 	Detail string `json:"detail,omitzero"`
@@ -111,10 +111,19 @@ func (j *Jobs) Retry(ctx context.Context, id string) (Status, error) {
 	if !validID(id) {
 		return Status{}, ErrNotFound
 	}
-	if err := j.cfg.Queue.Revive(ctx, id); err != nil {
+	found, err := j.cfg.Queue.Get(ctx, id)
+	if err == nil {
+		// What was told of pairs is told again; that it failed was told, too, and may turn out otherwise now.
+		err = j.cfg.Queue.Revive(ctx, id, readVerdict(found.Result).Pairs == nil)
+	}
+	if err != nil {
 		return Status{}, ofQueue(err)
 	}
-	return j.Get(ctx, id)
+	status, err := j.Get(ctx, id)
+	if err == nil && status.State == Queued {
+		j.project(ctx, nil, status, false)
+	}
+	return status, err
 }
 
 // statusOf is what is told of a job.
@@ -133,11 +142,10 @@ func statusOf(job *jobqueue.Status) Status {
 	default:
 		status.State, status.NextAttemptAt = Queued, job.DueAt
 	}
-	if len(job.Result) > 0 {
-		var result Pairs
-		if json.Unmarshal(job.Result, &result) == nil {
-			status.Result = &result
-		}
+	verdict := readVerdict(job.Result)
+	status.Result = verdict.Pairs
+	if verdict.Failure != nil {
+		status.Error = verdict.Failure
 	}
 	return status
 }
@@ -146,12 +154,16 @@ func statusOf(job *jobqueue.Status) Status {
 type projected struct {
 	Status
 	Type   string `json:"type,omitzero"`
-	People int    `json:"people"`
+	People int    `json:"people,omitzero"`
 }
 
-// project keeps the status where others read it.
+// project keeps the status where others read it. R is nil if it is not known what was asked.
 func (j *Jobs) project(ctx context.Context, r *PairRequest, status Status, first bool) {
-	doc, err := json.Marshal(projected{status, r.Type, len(r.Employees)})
+	told := projected{Status: status}
+	if r != nil {
+		told.Type, told.People = r.Type, len(r.Employees)
+	}
+	doc, err := json.Marshal(told)
 	if err == nil {
 		err = j.cfg.Project(ctx, status.RequestID, doc, first)
 	}

@@ -2,6 +2,7 @@ package matching
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -31,13 +32,21 @@ const (
 	TypeFailed    = "matching.failed"
 )
 
+// mostTelling is how many events of all requests are published at a time: enough for Redis, and not too many for the
+// embedded server.
+const mostTelling = 32
+
 // tell publishes events, many at a time. It returns an error when it is not certain that all are published.
 func (j *Jobs) tell(ctx context.Context, told []Event) error {
-	const atATime = 64
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atATime)
 	for _, e := range told {
+		select {
+		case j.telling <- struct{}{}:
+		case <-ctx.Done():
+			return errors.Join(group.Wait(), ctx.Err())
+		}
 		group.Go(func() error {
+			defer func() { <-j.telling }()
 			if err := j.cfg.Publish(ctx, e); err != nil {
 				return fmt.Errorf("matching: publishing %s: %w", e.Type, err)
 			}
@@ -109,6 +118,9 @@ func completed(id string, w *work, kind string, result *Pairs) ([]Event, error) 
 
 // failed makes the event of a request that was given up, once each time an operator has it retried.
 func failed(job *jobqueue.Job, w *work, kind string, failure Failure) ([]Event, error) {
+	if len(kind) > MaxNameSize {
+		kind = "" // That may be what is wrong.
+	}
 	text, err := json.Marshal(struct {
 		RequestID string `json:"request_id"`
 		Type      string `json:"type,omitzero"`

@@ -16,13 +16,13 @@ func (p *problems) checkText(field, text string) {
 // checkRequestID checks the id that a caller gave a request, if any.
 func (p *problems) checkRequestID(id string) {
 	if id != "" && !validID(id) {
-		p.add("request_id", fmt.Sprintf("must be 1 to %d characters of A-Z a-z 0-9 _ . : -", MaxNameSize))
+		p.add("request_id", fmt.Sprintf("must be 1 to %d characters of A-Z a-z 0-9 _ . : -, and not . or ..", MaxNameSize))
 	}
 }
 
-// validID reports whether an id may be part of a key and of a path.
+// validID reports whether an id may be part of a key and of a path, where . and .. mean something else.
 func validID(id string) bool {
-	return id != "" && len(id) <= MaxNameSize && !strings.ContainsFunc(id, func(r rune) bool {
+	return id != "" && id != "." && id != ".." && len(id) <= MaxNameSize && !strings.ContainsFunc(id, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_.:-", r)
 	})
 }

@@ -13,38 +13,52 @@ import (
 	"github.com/connectbot-hub/connecthub/javaclient"
 )
 
+// verdict is what a request comes to. It is kept before anybody is told, so that whoever goes on with the request tells the
+// same: either the pairs, or why there are none.
+type verdict struct {
+	Pairs   *Pairs   `json:"pairs,omitzero"`
+	Failure *Failure `json:"failure,omitzero"`
+}
+
+// readVerdict reads what was kept, if anything.
+func readVerdict(kept []byte) verdict {
+	var v verdict
+	if len(kept) > 0 && json.Unmarshal(kept, &v) != nil {
+		return verdict{Failure: &Failure{Code: codeInternal}}
+	}
+	return v
+}
+
 // handle makes one attempt at a request.
 func (j *Jobs) handle(ctx context.Context, job *jobqueue.Job) jobqueue.Outcome {
 	a := &attempt{jobs: j, job: job}
-	if err := a.read(); err != nil {
-		return a.fail(ctx, err)
-	}
-	decided := job.Result
-	if decided == nil {
-		answer, err := a.match(ctx)
+	unread := a.read() // Something of it may be told all the same.
+	kept := job.Result
+	if kept == nil {
+		found, err := a.judge(ctx, unread)
+		if err == nil {
+			kept, err = a.decide(ctx, found)
+		}
 		if err != nil {
 			return a.later(ctx, err)
 		}
-		if decided, err = a.decide(ctx, &answer); err != nil {
-			return a.later(ctx, err)
-		}
 	}
-	var result Pairs
-	if err := json.Unmarshal(decided, &result); err != nil {
-		return a.fail(ctx, fmt.Errorf("matching: reading a result: %w", err))
-	}
-	told, err := completed(job.ID, &a.work, a.request.Type, &result)
+	v := readVerdict(kept)
+	told, err := a.events(&v)
 	if err == nil {
 		err = j.tell(ctx, told)
 	}
 	if err != nil {
-		return a.later(ctx, err)
+		return a.untold(ctx, err)
+	}
+	if v.Pairs == nil {
+		return a.bury(ctx, v.Failure)
 	}
 	j.count.completed.Add(1)
-	if result.Degraded {
+	if v.Pairs.Degraded {
 		j.count.fallback.Add(1)
 	}
-	a.project(ctx, Completed, &result, nil)
+	a.project(ctx, Completed, v.Pairs, nil)
 	return jobqueue.Done()
 }
 
@@ -74,38 +88,52 @@ func (a *attempt) read() (err error) {
 // errWaits says that a failure of the service is worth waiting for.
 var errWaits = errors.New("matching: the service may be back later")
 
+// judge finds what the request comes to, or returns an error when that cannot be said yet.
+func (a *attempt) judge(ctx context.Context, unread error) (verdict, error) {
+	failing := func(f Failure) (verdict, error) { return verdict{Failure: &f}, nil }
+	switch {
+	case a.job.Exhausted:
+		return failing(Failure{codeExhausted, "It was begun too often, and never came to an end."})
+	case unread != nil:
+		return failing(failureOf(unread))
+	}
+	answer, err := a.match(ctx)
+	switch {
+	case err == nil:
+		answer.idsOnly()
+		return verdict{Pairs: &answer}, nil
+	case ctx.Err() != nil, errors.Is(err, errWaits), errors.Is(err, ErrBusy):
+		return verdict{}, err
+	case errors.As(err, new(*javaclient.Error)), errors.As(err, new(*InvalidError)):
+		return failing(failureOf(err))
+	}
+	return verdict{}, err
+}
+
 // match finds the pairs: it asks the service and, when that has been away for long enough, matches here.
 func (a *attempt) match(ctx context.Context) (Pairs, error) {
-	m := a.jobs.cfg.Matcher
-	if err := m.checkListed(ctx, a.request.Algorithm); err != nil {
+	m, r := a.jobs.cfg.Matcher, &a.request
+	if err := m.checkListed(ctx, r.Algorithm); err != nil {
 		return Pairs{}, err
 	}
-	answer, err := m.ask(ctx, a.work.call(a.job.ID), &a.request)
-	if err == nil {
-		m.answered()
-		return answer, nil
-	}
+	q := question[Pairs]{people: r.people(), call: string(r.Method), id: r.RequestID}
+	q.java = func(ctx context.Context) (Pairs, error) { return m.ask(ctx, a.work.call(a.job.ID), r) }
+	answer, err := fromJava(ctx, m, &q)
 	var problem *javaclient.Error
-	if !errors.As(err, &problem) || !ofService(problem.Code) {
-		return Pairs{}, err
-	}
-	if a.mayWait() {
+	switch {
+	case err == nil || !errors.As(err, &problem) || !ofService(problem.Code):
+		return answer, err
+	case a.job.Age < a.jobs.cfg.RetryFor:
 		return Pairs{}, fmt.Errorf("%w: %w", errWaits, err)
 	}
-	return fallBack(ctx, m, err, func(reason javaclient.Code) (Pairs, error) {
-		return m.matchHere(ctx, &a.request, reason)
+	return fallBack(ctx, m, err, func(ctx context.Context, reason javaclient.Code) (Pairs, error) {
+		return m.matchHere(ctx, r, reason)
 	})
 }
 
-func (a *attempt) mayWait() bool {
-	return !a.job.Exhausted && a.job.Age < a.jobs.cfg.RetryFor
-}
-
-// decide keeps a result before anybody is told of it: whoever goes on with the request tells the same. The employees are
-// not kept.
-func (a *attempt) decide(ctx context.Context, answer *Pairs) ([]byte, error) {
-	answer.idsOnly()
-	result, err := json.Marshal(answer)
+// decide keeps what the request comes to, unless that was decided before, and returns what is kept.
+func (a *attempt) decide(ctx context.Context, v verdict) ([]byte, error) {
+	result, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("matching: writing a result: %w", err)
 	}
@@ -118,34 +146,65 @@ func (a *attempt) decide(ctx context.Context, answer *Pairs) ([]byte, error) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-ctx.Done(): // At the latest when the lease ends.
+		case <-ctx.Done(): // The process ends, or the lease cannot be renewed.
 			timer.Stop()
 			return nil, err
 		}
 	}
 }
 
-// later decides what becomes of a request after an attempt that failed.
+// events makes the events that tell of it.
+func (a *attempt) events(v *verdict) ([]Event, error) {
+	if v.Pairs != nil {
+		return completed(a.job.ID, &a.work, a.request.Type, v.Pairs)
+	}
+	if v.Failure == nil {
+		v.Failure = &Failure{Code: codeInternal} // Nobody wrote that.
+	}
+	return failed(a.job, &a.work, a.request.Type, *v.Failure)
+}
+
+// later decides when a request is tried again of which nothing is decided.
 func (a *attempt) later(ctx context.Context, err error) jobqueue.Outcome {
 	var problem *javaclient.Error
-	ofJava := errors.As(err, &problem)
 	switch {
-	case ctx.Err() != nil: // The process ends, or another has the request.
+	case ctx.Err() != nil, errors.Is(err, jobqueue.ErrLost): // The process ends, or another has the request.
 		return jobqueue.Wait(0, "")
-	case errors.Is(err, errWaits):
-		pause := max(jobqueue.Backoff(a.job.Attempt), problem.RetryAfter)
-		failure := failureOf(err)
+	case errors.Is(err, errWaits) && errors.As(err, &problem):
+		failure := a.jobs.cfg.Matcher.cause(problem)
 		a.project(ctx, Queued, nil, &failure)
 		// Not past the end of the patience, when the hub goes on without the service.
-		pause = min(pause, longestPause, a.jobs.cfg.RetryFor-a.job.Age)
+		pause := min(max(jobqueue.Backoff(a.job.Attempt), problem.RetryAfter), longestPause, a.jobs.cfg.RetryFor-a.job.Age)
 		return jobqueue.Wait(pause, failure.text())
-	case ofJava || errors.As(err, new(*InvalidError)):
-		return a.fail(ctx, err)
-	case a.job.Exhausted:
-		return a.fail(ctx, err)
 	}
-	a.jobs.cfg.Logger.Warn("a request for matching is tried again", zap.String("request_id", a.job.ID), zap.Error(err))
+	a.note(err)
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) || errors.Is(err, jobqueue.ErrUnavailable) {
+		return jobqueue.Wait(jobqueue.Backoff(a.job.Attempt), failureOf(err).text())
+	}
 	return jobqueue.Retry(jobqueue.Backoff(a.job.Attempt), failureOf(err).text())
+}
+
+// untold decides when it is tried again to tell of what was decided. When Redis is away or refuses, that is not the request's
+// fault. What cannot be told to somebody in the end is a dead letter, whose retry tells the rest.
+func (a *attempt) untold(ctx context.Context, err error) jobqueue.Outcome {
+	failure := Failure{codeInternal, "Not everybody could be told."}
+	switch {
+	case ctx.Err() != nil:
+		return jobqueue.Wait(0, failure.text())
+	case errors.Is(err, ErrUnavailable):
+		a.note(err)
+		return jobqueue.Wait(jobqueue.Backoff(a.job.Attempt), failure.text())
+	case a.job.Exhausted:
+		a.note(err)
+		return a.bury(ctx, &failure)
+	}
+	a.note(err)
+	return jobqueue.Retry(jobqueue.Backoff(a.job.Attempt), failure.text())
+}
+
+// note tells the log why a request is tried again.
+func (a *attempt) note(err error) {
+	a.jobs.cfg.Logger.Warn("a request for matching is tried again", zap.String("request_id", a.job.ID), zap.Error(err))
 }
 
 const (
@@ -155,22 +214,11 @@ const (
 	shortestPause = 100 * time.Millisecond
 )
 
-// fail makes the request a dead letter, and tells of it.
-func (a *attempt) fail(ctx context.Context, err error) jobqueue.Outcome {
-	failure := failureOf(err)
-	told, err := failed(a.job, &a.work, a.request.Type, failure)
-	if err == nil {
-		err = a.jobs.tell(ctx, told)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return jobqueue.Wait(0, "")
-		}
-		return jobqueue.Retry(jobqueue.Backoff(a.job.Attempt), failure.text())
-	}
+// bury makes the request a dead letter.
+func (a *attempt) bury(ctx context.Context, failure *Failure) jobqueue.Outcome {
 	a.jobs.count.failed.Add(1)
 	a.jobs.cfg.Logger.Warn("a request for matching failed", zap.String("request_id", a.job.ID), zap.String("code", failure.Code),
 		zap.Int("attempts", a.job.Attempt))
-	a.project(ctx, Failed, nil, &failure)
+	a.project(ctx, Failed, nil, failure)
 	return jobqueue.Bury(failure.text())
 }

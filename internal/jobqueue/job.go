@@ -21,7 +21,7 @@ type Job struct {
 	CreatedAt time.Time
 	Age       time.Duration
 	// Exhausted says that it was taken more than Config.MaxAttempts times, not counting those that ended in a Wait: the handler is not to try again, but to tell
-	// whom it concerns, and Retry buries the job. Where handlers of exhausted jobs take down their processes too, the job is
+	// whom it concerns, and Retry buries the job; to Wait, until that can be told, does not. Where handlers of exhausted jobs take down their processes too, the job is
 	// buried without one after three.
 	Exhausted bool
 	// Result is what a handler of an earlier attempt, or round, has decided on; nil if none did.

@@ -182,7 +182,7 @@ func TestRedisOutOfMemory(t *testing.T) {
 	becomes(t, q, "done", jobqueue.Finished)
 	becomes(t, q, "retried", jobqueue.Finished)
 	becomes(t, q, "buried", jobqueue.Dead)
-	if err := q.Revive(t.Context(), "buried"); err != nil {
+	if err := q.Revive(t.Context(), "buried", false); err != nil {
 		t.Error(err)
 	}
 }

@@ -134,7 +134,7 @@ func TestWait(t *testing.T) {
 				t.Errorf("attempt %d is exhausted: %t", i+1, got)
 			}
 		}
-		if err := q.Revive(t.Context(), "a"); err != nil {
+		if err := q.Revive(t.Context(), "a", false); err != nil {
 			t.Fatal(err)
 		}
 		if status := becomes(t, q, "a", jobqueue.Dead); status.Attempts != 7 {
@@ -182,7 +182,7 @@ func TestBuryAndRevive(t *testing.T) {
 			}
 			return jobqueue.Bury("refused")
 		})
-		if err := q.Revive(t.Context(), "a"); !errors.Is(err, jobqueue.ErrNotFound) {
+		if err := q.Revive(t.Context(), "a", false); !errors.Is(err, jobqueue.ErrNotFound) {
 			t.Error(err)
 		}
 		add(t, q, "a")
@@ -199,13 +199,13 @@ func TestBuryAndRevive(t *testing.T) {
 		if waiting, dead, _, err := q.Depth(t.Context()); err != nil || waiting != 0 || dead != 1 {
 			t.Error(waiting, dead, err)
 		}
-		if err := q.Revive(t.Context(), "a"); err != nil {
+		if err := q.Revive(t.Context(), "a", false); err != nil {
 			t.Fatal(err)
 		}
 		if status := becomes(t, q, "a", jobqueue.Finished); status.Round != 1 || string(status.Result) != "first" || status.Problem != "" {
 			t.Errorf("%+v", status)
 		}
-		if err := q.Revive(t.Context(), "a"); !errors.Is(err, jobqueue.ErrNotDead) {
+		if err := q.Revive(t.Context(), "a", false); !errors.Is(err, jobqueue.ErrNotDead) {
 			t.Error(err)
 		}
 	})

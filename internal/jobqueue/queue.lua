@@ -201,12 +201,15 @@ function operations.finish()
   return { 1 }
 end
 
--- revive: queues a dead job again. Returns {its state before}, or {''} when there is none.
+-- revive: queues a dead job again, 3 '1' without its result. Returns {its state before}, or {''} when there is none.
 function operations.revive()
   local job = read(id, 'state', 'round')
   if job[1] == 'dead' then
     redis.call('ZREM', dead, id)
     redis.call('HDEL', jobs .. id, 'token', 'waits')
+    if ARGV[3] == '1' then
+      redis.call('HDEL', jobs .. id, 'result')
+    end
     change(id, 'state', 'queued', 'attempts', 0, 'round', job[2] + 1, 'since', whole(now))
     redis.call('PERSIST', jobs .. id)
     redis.call('ZADD', waiting, whole(now), id)

@@ -144,7 +144,7 @@ func TestWithoutRedis(t *testing.T) {
 	_, payloadErr := q.Payload(t.Context(), "a")
 	_, listErr := q.ListDead(t.Context(), "", 1)
 	_, _, _, depthErr := q.Depth(t.Context())
-	for _, err := range []error{addErr, getErr, payloadErr, listErr, depthErr, q.Revive(t.Context(), "a"), q.Check(t.Context())} {
+	for _, err := range []error{addErr, getErr, payloadErr, listErr, depthErr, q.Revive(t.Context(), "a", false), q.Check(t.Context())} {
 		if !errors.Is(err, jobqueue.ErrUnavailable) {
 			t.Error(err)
 		}
@@ -163,7 +163,7 @@ func TestAfterClose(t *testing.T) {
 	if _, _, err := q.Add(t.Context(), jobqueue.Add{ID: "b"}); !errors.Is(err, jobqueue.ErrClosed) {
 		t.Error(err)
 	}
-	if err := q.Revive(t.Context(), "a"); !errors.Is(err, jobqueue.ErrClosed) {
+	if err := q.Revive(t.Context(), "a", false); !errors.Is(err, jobqueue.ErrClosed) {
 		t.Error(err)
 	}
 	if get(t, q, "a").State != jobqueue.Queued {

@@ -29,7 +29,7 @@ func (q *Queue) run(ctx context.Context, job *taken, handle Handler) {
 	case outcome.kind != retry && outcome.kind != wait:
 	case errors.Is(context.Cause(ctx), ErrClosed):
 		outcome.kind = release
-	case job.Exhausted:
+	case job.Exhausted && outcome.kind == retry:
 		outcome.kind = bury
 	}
 	q.settle(ctx, job, outcome)
@@ -122,7 +122,7 @@ func (q *Queue) settled(job *Job, outcome Outcome) {
 		q.count.finished.Add(1)
 	case bury:
 		q.count.buried.Add(1)
-		q.cfg.Logger.Warn("a job was buried", zap.String("job", job.ID), zap.Int("attempt", job.Attempt))
+		q.cfg.Logger.Debug("a job was buried", zap.String("job", job.ID), zap.Int("attempt", job.Attempt))
 	case retry, wait:
 		q.count.retried.Add(1)
 		q.hurry()

@@ -323,7 +323,8 @@ func (m *model) finish(rt *rapid.T) {
 
 func (m *model) revive(rt *rapid.T) {
 	id := drawID(rt)
-	err := m.queue.Revive(m.t.Context(), id)
+	anew := rapid.Bool().Draw(rt, "anew")
+	err := m.queue.Revive(m.t.Context(), id, anew)
 	switch job := m.jobs[id]; {
 	case job == nil:
 		same(rt, err, ErrNotFound)
@@ -333,6 +334,9 @@ func (m *model) revive(rt *rapid.T) {
 		same(rt, err, nil)
 		job.state, job.attempts, job.round, job.at, job.token = Queued, 0, job.round+1, m.now(), ""
 		job.waits = 0
+		if anew {
+			job.decided, job.result = false, ""
+		}
 	}
 }
 

@@ -83,13 +83,13 @@ func (q *Queue) Payload(ctx context.Context, id string) ([]byte, error) {
 }
 
 // Revive queues a dead job again, due at once, as its next round: with no attempts, and the result that was decided, if any,
-// so that what was told of it before is told again and nothing else. It is queued also if Config.MaxWaiting jobs
+// so that what was told of it before is told again and nothing else; or, with anew, without that. It is queued also if Config.MaxWaiting jobs
 // wait. It returns ErrNotFound, ErrNotDead, ErrUnavailable, after which the job may have been queued, or ErrClosed.
-func (q *Queue) Revive(ctx context.Context, id string) error {
+func (q *Queue) Revive(ctx context.Context, id string, anew bool) error {
 	if q.isClosed() {
 		return ErrClosed
 	}
-	values, err := q.do(ctx, "reviving a job", 1, "revive", id)
+	values, err := q.do(ctx, "reviving a job", 1, "revive", id, anew)
 	if err != nil {
 		return err
 	}

@@ -188,6 +188,13 @@ func (o *Once) idle(f *flight, pause time.Duration) error {
 func (o *Once) call(ctx context.Context, f *flight, until time.Time) (value []byte, err error) {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
+	o.work.Go(func() {
+		select {
+		case <-o.cut:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	defer func() {
 		if p := recover(); p != nil {
 			value, err = nil, fmt.Errorf("once: do panicked with a %T", p)

@@ -51,6 +51,8 @@ type Config struct {
 	Prefix string
 	// Lease is the longest a do may take: its context ends then, and another may begin. Default 45 s; longer than Timeout.
 	Lease time.Duration
+	// Grace is how long Close lets a do go on. Default 5 s.
+	Grace time.Duration
 	// Timeout bounds each call to Redis. Default 1 s; at least 1 ms.
 	Timeout time.Duration
 	// Logger is told of a do that panicked. Default: nobody.
@@ -60,6 +62,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Lease == 0 {
 		c.Lease = 45 * time.Second
+	}
+	if c.Grace == 0 {
+		c.Grace = 5 * time.Second
 	}
 	if c.Timeout == 0 {
 		c.Timeout = time.Second
@@ -90,6 +95,8 @@ type Once struct {
 
 	work    sync.WaitGroup // The flights. Added to while mu is held and Once not closed.
 	closing chan struct{}
+	// cut is closed when what is being done may not go on.
+	cut chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
@@ -108,7 +115,7 @@ func New(cfg Config) (*Once, error) {
 	}
 	return &Once{
 		cfg: cfg, encoder: encoder, decoder: decoder, owner: uuid.NewString(),
-		closing: make(chan struct{}), flights: map[string]*flight{},
+		closing: make(chan struct{}), cut: make(chan struct{}), flights: map[string]*flight{},
 	}, nil
 }
 
@@ -148,14 +155,19 @@ func (o *Once) Do(
 	}
 }
 
-// Close ends the waiting for other processes, lets what is being done here end, which takes no longer than the lease if
-// do heeds its context, and returns when that is over. It may be called twice, but not by do.
+// Close ends the waiting for other processes, lets what is being done here go on for Config.Grace, ends its context, which
+// frees its key, and returns when that is over. It may be called twice, but not by do.
 func (o *Once) Close() {
 	o.mu.Lock()
-	if !o.closed {
+	first := !o.closed
+	if first {
 		o.closed = true
 		close(o.closing)
 	}
 	o.mu.Unlock()
+	if first {
+		timer := time.AfterFunc(o.cfg.Grace, func() { close(o.cut) })
+		defer timer.Stop()
+	}
 	o.work.Wait()
 }
