@@ -91,7 +91,7 @@ func (o *Once) land(f *flight) {
 
 // fly gets the value of a record, and hands it to those who wait.
 func (o *Once) fly(ctx context.Context, f *flight) {
-	var late *unkept
+	var late *unsaid
 	func() {
 		defer close(f.done)
 		defer func() {
@@ -102,20 +102,24 @@ func (o *Once) fly(ctx context.Context, f *flight) {
 		late = o.settle(ctx, f)
 	}()
 	if late != nil {
-		o.storeLate(ctx, f, late)
+		o.sayLate(ctx, f, late)
 		o.land(f)
 	}
 }
 
-// unkept is a value that Redis could not be told, and until when it may be told.
-type unkept struct {
+// unsaid is what Redis could not be told, and until when it may be told: a value, or with nil that the record is free.
+type unsaid struct {
 	encoded []byte
 	until   time.Time
 }
 
-// settle sets what a flight hands over. It returns what is still to be stored.
-func (o *Once) settle(ctx context.Context, f *flight) *unkept {
+// settle sets what a flight hands over. It returns what Redis is still to be told.
+func (o *Once) settle(ctx context.Context, f *flight) *unsaid {
 	until, kept, err := o.await(ctx, f)
+	if errors.Is(err, ErrUnavailable) {
+		f.err = err
+		return &unsaid{nil, until} // It may have taken the record all the same, or may yet.
+	}
 	if err != nil || kept != nil {
 		f.value, f.repeated, f.err = kept, true, err
 		return nil
@@ -127,7 +131,7 @@ func (o *Once) settle(ctx context.Context, f *flight) *unkept {
 	}
 	if err != nil {
 		f.err = err
-		o.free(ctx, f.record)
+		_ = o.free(ctx, f.record) // Else this process can have it again all the same, and others after the lease.
 		return nil
 	}
 	other, err := o.store(ctx, f, encoded)
@@ -136,7 +140,7 @@ func (o *Once) settle(ctx context.Context, f *flight) *unkept {
 		f.value, f.repeated, f.err = other, true, nil
 	case errors.Is(err, ErrUnavailable):
 		f.value, f.err = value, fmt.Errorf("%w: %w", ErrNotKept, err)
-		return &unkept{encoded, until}
+		return &unsaid{encoded, until}
 	case err != nil:
 		f.value, f.err = value, fmt.Errorf("%w: %w", ErrNotKept, err)
 	default:
@@ -208,8 +212,8 @@ func (o *Once) call(ctx context.Context, f *flight, until time.Time) (value []by
 	return value, err
 }
 
-// storeLate stores a value when Redis is back, until the lease ends: then another may have begun.
-func (o *Once) storeLate(ctx context.Context, f *flight, late *unkept) {
+// sayLate stores a value, or frees the record, when Redis is back, until the lease ends: then another may have begun.
+func (o *Once) sayLate(ctx context.Context, f *flight, late *unsaid) {
 	end := time.NewTimer(time.Until(late.until))
 	defer end.Stop()
 	again := time.NewTicker(longestPause)
@@ -221,6 +225,12 @@ func (o *Once) storeLate(ctx context.Context, f *flight, late *unkept) {
 		case <-o.closing:
 			return
 		case <-again.C:
+		}
+		if late.encoded == nil {
+			if o.free(ctx, f.record) == nil {
+				return
+			}
+			continue
 		}
 		if _, err := o.store(ctx, f, late.encoded); !errors.Is(err, ErrUnavailable) {
 			return

@@ -1,6 +1,7 @@
 package once_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -36,6 +37,23 @@ func TestRedisAwayBefore(t *testing.T) {
 			want(t, got, "v", false)
 		})
 	}
+}
+
+// TestTakenByNobody lets Redis carry out late what nobody waits for any more: no other process waits for that.
+func TestTakenByNobody(t *testing.T) {
+	t.Parallel()
+	server, cfg := redistest.Start(t), config(t)
+	cfg.Timeout, cfg.Lease = 300*time.Millisecond, time.Hour
+	a, b := newOnce(t, server, cfg), newOnce(t, server, cfg)
+	want(t, do(t.Context(), a, "warm", returns("v")), "v", false)
+	server.Pause()
+	if got := do(t.Context(), a, "k", never(t)); !errors.Is(got.err, once.ErrUnavailable) {
+		t.Errorf("got %v", got)
+	}
+	server.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	want(t, do(ctx, b, "k", returns("v")), "v", false)
 }
 
 // TestRedisAwayAfter takes Redis away while a thing is done: its value is handed over with a warning, kept by the process,

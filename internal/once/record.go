@@ -72,12 +72,11 @@ func (o *Once) store(ctx context.Context, f *flight, encoded []byte) (other []by
 	return o.decode(reply)
 }
 
-// free gives a record back. When Redis cannot be told, this process can have it again all the same, and others after the
-// lease.
-func (o *Once) free(ctx context.Context, record string) {
+// free gives a record back.
+func (o *Once) free(ctx context.Context, record string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Timeout)
 	defer cancel()
-	_ = freeScript.Run(ctx, o.cfg.Redis, []string{record}, o.owner).Err()
+	return freeScript.Run(ctx, o.cfg.Redis, []string{record}, o.owner).Err()
 }
 
 // run runs a script that returns text.
