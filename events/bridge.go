@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,8 @@ import (
 
 // Bridge takes up what publishers that do not know the hub, such as the Django bot, publish on the Redis channels
 // themselves: it appends each such event to its channel's log, once by its id however many bridges hear it, and tells
-// the streams of every hub. It never publishes it again. What is no envelope is counted and left alone.
+// the streams of every hub. It never publishes it again. What is no envelope is counted, logged and
+// left alone.
 //
 // What is published while no bridge is connected is not taken up: Redis Pub/Sub keeps nothing.
 type Bridge struct {
@@ -150,30 +152,44 @@ func (b *Bridge) hear(ctx context.Context, name, payload string) {
 	if _, ours := trailingOffset(payload); ours {
 		return
 	}
-	channel, err := b.keys.parse(name)
+	h, err := b.read(name, payload)
 	if err != nil {
 		b.ignored.Add(1)
+		scope, _, _ := strings.Cut(strings.TrimPrefix(name, b.keys.prefix+":"), ":") // The rest of the name may say who it is.
+		b.cfg.Logger.Warn("a message published on Redis is no event and is left out", zap.String("scope", scope), zap.Error(err))
 		return
 	}
-	if len(payload) > maxBridged || !strings.HasPrefix(payload, "{") {
-		b.ignored.Add(1)
-		return
+	select {
+	case b.heard <- h:
+	case <-ctx.Done():
+	}
+}
+
+// read reads the event that a message is. Its errors hold nothing of the message.
+func (b *Bridge) read(name, payload string) (heard, error) {
+	channel, err := b.keys.parse(name)
+	if err != nil {
+		return heard{}, err
+	}
+	if len(payload) > maxBridged {
+		return heard{}, fmt.Errorf("%w: larger than %d bytes", ErrNotEnvelope, maxBridged)
+	}
+	if !strings.HasPrefix(payload, "{") {
+		return heard{}, fmt.Errorf("%w: no JSON object", ErrNotEnvelope)
 	}
 	env, err := decodeEnvelope([]byte(payload))
 	if err != nil {
-		b.ignored.Add(1)
-		return
+		return heard{}, err
 	}
 	event, err := env.event(channel)
-	if err != nil || !event.Offset.IsZero() {
-		b.ignored.Add(1)
-		return
+	if err != nil {
+		return heard{}, err
+	}
+	if !event.Offset.IsZero() {
+		return heard{}, fmt.Errorf("%w: it has an offset, which only a hub writes", ErrNotEnvelope)
 	}
 	event.Data = compact(event.Data)
-	select {
-	case b.heard <- heard{event, env.others()}:
-	case <-ctx.Done():
-	}
+	return heard{event, env.others()}, nil
 }
 
 // takeUp appends what was heard, in that order, until ctx ends and nothing is left, or Redis is away then.

@@ -3,6 +3,7 @@ package events_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
@@ -168,15 +171,18 @@ func TestNaiveTimestampsOfBot(t *testing.T) {
 	}
 }
 
-// TestBridgeIgnores says what is no envelope, and what is a hub's own: nothing of it is logged.
+// TestBridgeIgnores says what is no envelope, and what is a hub's own: nothing of it gets into the logs of the channels. Of what
+// is no envelope the operator is told, without a word of it.
 func TestBridgeIgnores(t *testing.T) {
 	t.Parallel()
 	cfg, rdb := config(t), redistest.Shared(t).Client()
+	core, logs := observer.New(zap.WarnLevel)
+	cfg.Logger = zap.New(core)
 	bridge, publisher, log := newBridge(t, rdb, cfg), newPublisher(t, rdb, cfg), newLog(t, rdb, cfg)
 	good := botSays(cfg, events.Global(), "1", "{}")
 	foreign := []string{
-		"", "hello", "[]", "{}", "{", " " + good, good + good, strings.Replace(good, "user.login", "User Login", 1),
-		strings.Replace(good, `"1"`, `""`, 1), strings.Replace(good, `"1"`, `"ж"`, 1), strings.Replace(good, "2026", "x", 1),
+		"", "hello", "[]", "{}", "{", " " + good, good + good, strings.Replace(good, "user.login", "User Secret", 1),
+		strings.Replace(good, `"1"`, `""`, 1), strings.Replace(good, `"1"`, `"ж"`, 1), strings.Replace(good, "2026", "secret", 1),
 		strings.Replace(good, "{}", `{"a": 1, "a": 2}`, 1), strings.Replace(good, "{}", "\"\xff\"", 1),
 		strings.Replace(good, `"user_id"`, `"offset": "1-1", "user_id"`, 1), strings.Replace(good, "{}", `"`+strings.Repeat("a", 1<<20)+`"`, 1),
 		strings.Replace(good, "user.login", "slow", 1), `{"id":"1","type":"x","offset":"}`,
@@ -184,7 +190,7 @@ func TestBridgeIgnores(t *testing.T) {
 	for _, payload := range foreign {
 		say(t, rdb, cfg.Prefix+":global", payload)
 	}
-	for _, name := range []string{":user:x", ":user:0", ":service:", ":service:a b", ":user:1:2"} {
+	for _, name := range []string{":user:secret", ":user:0", ":service:", ":service:a secret", ":user:1:2"} {
 		say(t, rdb, cfg.Prefix+name, good)
 	}
 	for _, name := range []string{":other", ":log", "", "x:global"} { // The bridge does not hear these.
@@ -195,6 +201,17 @@ func TestBridgeIgnores(t *testing.T) {
 	redistest.Eventually(t, soon, "the last event is taken up", func() bool { return bridge.Stats().TakenUp > 0 })
 	if s := bridge.Stats(); s != (events.BridgeStats{TakenUp: 1, Ignored: int64(len(foreign)) + 5}) {
 		t.Errorf("stats: %+v, want %d ignored", s, len(foreign)+5)
+	}
+	told := map[any]int{} // How often, by scope.
+	for _, entry := range logs.All() {
+		told[entry.ContextMap()["scope"]]++
+		if entry.Message != "a message published on Redis is no event and is left out" || entry.ContextMap()["error"] == "" ||
+			strings.Contains(fmt.Sprint(entry.ContextMap()), "ecret") {
+			t.Errorf("logged was %s %v", entry.Message, entry.ContextMap())
+		}
+	}
+	if want := map[any]int{"global": len(foreign), "user": 3, "service": 2}; !maps.Equal(told, want) {
+		t.Errorf("logged was, by scope, %v, want %v", told, want)
 	}
 	if records := readAll(t, log, events.Global()); len(records) != 2 || records[0].Type != "own" {
 		t.Errorf("the log holds %d events", len(records))

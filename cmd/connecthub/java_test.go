@@ -13,9 +13,10 @@ import (
 // java stands for the Java service.
 type java struct {
 	*httptest.Server
-	// health is the status of its own health, 0 for 200; failing makes everything else answer 500, and hanging not at all.
-	health           atomic.Int32
-	failing, hanging atomic.Bool
+	// health is the status of its own health, 0 for 200; vague makes that one of another form, failing makes everything else
+	// answer 500, and hanging not at all.
+	health                  atomic.Int32
+	vague, failing, hanging atomic.Bool
 
 	mu sync.Mutex
 	// calls are the paths that were asked for, but for the health, and shown what came as Authorization with the last one.
@@ -31,6 +32,9 @@ func newJava(tb testing.TB) *java {
 		status, text := http.StatusOK, `{"status":"OK"}`
 		if code := int(j.health.Load()); code != 0 {
 			status, text = code, `{"status":"DEGRADED"}`
+		}
+		if j.vague.Load() {
+			text = `{"healthy":true}`
 		}
 		answerJava(w, status, text)
 	})
@@ -100,13 +104,13 @@ func (j *java) lastShown() string {
 	return j.shown
 }
 
-// called counts the calls of a path.
-func (j *java) called(path string) int {
+// coffees counts the calls that ask for pairs.
+func (j *java) coffees() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n := 0
 	for _, call := range j.calls {
-		if call == path {
+		if call == "/api/matching/coffee/simple" {
 			n++
 		}
 	}

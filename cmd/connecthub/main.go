@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"os"
 	"os/signal"
@@ -23,7 +24,8 @@ var version string
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
-	logging.Disable()            // go-redis would write lines of its own between those of the log.
+	logging.Disable()            // go-redis would write lines of its own between those of the log,
+	log.SetOutput(io.Discard)    // and net/http what a service sends unasked, names and all.
 	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
 }
 

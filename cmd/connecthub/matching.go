@@ -80,7 +80,11 @@ func (c *matchingLsCommand) Run(ctx context.Context, a *app) error {
 	}
 	switch {
 	case len(shown) == 0:
-		_, err = fmt.Fprintf(a.stderr, "No request is %s.\n", c.State)
+		none := "No request has failed."
+		if c.State == string(api.MatchingStatusStateQueued) {
+			none = "No request is queued."
+		}
+		_, err = fmt.Fprintln(a.stderr, none)
 	case more:
 		_, err = fmt.Fprintf(a.stderr, "There are more: say --limit.\n")
 	}
@@ -144,7 +148,10 @@ func (c *matchingShowCommand) Run(ctx context.Context, a *app) error {
 func show(out io.Writer, s *api.MatchingStatus) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "request\t%s\nstate\t%s\nattempts\t%d\n", s.RequestID, s.State, s.Attempts)
-	if s.Retries > 0 {
+	switch {
+	case s.Retries == 1:
+		fmt.Fprintf(table, "retried\tonce by hand\n")
+	case s.Retries > 1:
 		fmt.Fprintf(table, "retried\t%d times by hand\n", s.Retries)
 	}
 	fmt.Fprintf(table, "asked\t%s\nchanged\t%s\n", s.CreatedAt, s.UpdatedAt)
@@ -204,7 +211,7 @@ func (c *matchingRetryCommand) Run(ctx context.Context, a *app) error {
 		}
 	}
 	if c.All && len(ids) == 0 {
-		_, err := fmt.Fprintln(a.stderr, "No request is failed.")
+		_, err := fmt.Fprintln(a.stderr, "No request has failed.")
 		return err
 	}
 	return errors.Join(failures...)

@@ -28,8 +28,8 @@ func TestMatchingCommands(t *testing.T) {
 		}
 	}
 
-	like(matching("ls"), 0, "", "No request is failed.\n")
-	like(matching("retry", "--all"), 0, "", "No request is failed.\n")
+	like(matching("ls"), 0, "", "No request has failed.\n")
+	like(matching("retry", "--all"), 0, "", "No request has failed.\n")
 	like(matching("request", "--wait", "--id", "good", "--type", "lunch", "1", "2", "3"), 0,
 		"request     good\nstate       completed\nattempts    1\nasked       "+moment+"\nchanged     "+moment+"\n"+
 			"matched by  java\npair        1 and 2\nno partner  3\n", "")
@@ -65,9 +65,9 @@ func TestMatchingCommands(t *testing.T) {
 			"none: There is no such request: .*\\(404 matching_request_not_found, request .*\\)\n")
 	hub.completed(t, "user:1", 3)
 	like(matching("show", "bad"), 0,
-		"request     bad\nstate       completed\nattempts    1\nretried     1 times by hand\nasked       "+moment+"\nchanged     "+moment+"\n"+
+		"request     bad\nstate       completed\nattempts    1\nretried     once by hand\nasked       "+moment+"\nchanged     "+moment+"\n"+
 			"matched by  java\npair        1 and 2\n", "")
-	like(matching("ls"), 0, "", "No request is failed.\n")
+	like(matching("ls"), 0, "", "No request has failed.\n")
 	service.failing.Store(true)
 	matching("request", "--wait", "--id", "again", "1", "2").want(t, 1)
 	service.failing.Store(false)
@@ -116,7 +116,7 @@ func TestMatchingCommandsSayWhatIsWrong(t *testing.T) {
 		status int
 		want   string
 	}{
-		{as, []string{"ls"}, 0, "No request is failed."},
+		{as, []string{"ls"}, 0, "No request has failed."},
 		{as, []string{"ls", "--state", "completed"}, 2, "--state must be one of"},
 		{as, []string{"ls", "--limit", "0"}, 2, "--limit must be at least 1"},
 		{as, []string{"show"}, 2, "<id>"},

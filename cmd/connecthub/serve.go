@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,7 +45,7 @@ type serveCommand struct {
 
 	MaxStreams      int           `setting:"MAX_STREAMS" default:"20000" help:"Streams that may be open at a time."`
 	StreamQueue     int           `setting:"STREAM_QUEUE" default:"1024" help:"Events that may wait for a slow reader before it is cut off."`
-	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests under way may take to end."`
+	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests over HTTP that are under way may take to end."`
 
 	menuSettings     `embed:""`
 	tempSettings     `embed:""`
@@ -344,9 +345,12 @@ func (h *hub) run(ctx context.Context) error {
 	h.log.Info("the hub is shutting down")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.ShutdownTimeout)
 	defer cancel()
+	var working sync.WaitGroup
+	working.Go(h.pairing.stopWorking) // Which takes as long as the requests over HTTP may: not one after the other.
 	if err := h.server.Shutdown(ctx); err != nil {
 		h.log.Warn("requests were cut off: they took longer than SHUTDOWN_TIMEOUT", zap.Error(err))
 	}
+	working.Wait()
 	return errors.Join(<-served)
 }
 

@@ -20,8 +20,8 @@ import (
 
 // matchingSettings are the settings of matching.
 type matchingSettings struct {
-	JavaServiceURL       string        `name:"java-service-url" setting:"JAVA_SERVICE_URL" default:"http://localhost:8080" help:"The Java service that matches people."`
-	JavaServiceToken     string        `setting:"JAVA_SERVICE_TOKEN" placeholder:"TOKEN" help:"What the hub shows it, as Authorization: Service TOKEN. Unset: the hub's own SERVICE_AUTH_TOKEN, if there is one."`
+	JavaServiceURL       string        `name:"java-service-url" setting:"JAVA_SERVICE_URL" placeholder:"URL" help:"The Java service that matches people. Unset: http://localhost:8080, if something is there."`
+	JavaServiceToken     string        `setting:"JAVA_SERVICE_TOKEN" placeholder:"TOKEN" help:"What the hub shows it, as Authorization: Service TOKEN. Unset: the hub's own SERVICE_AUTH_TOKEN, if there is one and JAVA_SERVICE_URL is set."`
 	JavaServiceTokenFile string        `setting:"JAVA_SERVICE_TOKEN_FILE" placeholder:"FILE" help:"A file that holds that token."`
 	JavaTimeout          time.Duration `setting:"JAVA_TIMEOUT" default:"10s" help:"How long it may take to answer once."`
 	JavaTimeoutTotal     time.Duration `setting:"JAVA_TIMEOUT_TOTAL" default:"15s" help:"How long a call may take with all its attempts."`
@@ -60,9 +60,10 @@ func (c *matchingSettings) validate() error {
 }
 
 // javaToken returns what the hub shows the Java service, and the setting it comes from: unless the service has a token of its
-// own it is the hub's, as ConnectBot's services share one.
+// own it is the hub's, as ConnectBot's services share one. But that opens the hub, so it does not go to whatever happens to
+// listen where nobody has said that the service is.
 func (c *serveCommand) javaToken() (token, from string, err error) {
-	if c.JavaServiceToken == "" && c.JavaServiceTokenFile == "" {
+	if c.JavaServiceToken == "" && c.JavaServiceTokenFile == "" && c.JavaServiceURL != "" {
 		return c.token()
 	}
 	return tokenSet("JAVA_SERVICE_TOKEN", c.JavaServiceToken, c.JavaServiceTokenFile)
@@ -168,6 +169,9 @@ func (h *hub) publishMatched(ctx context.Context, e matching.Event) error {
 	_, err = h.publisher.Publish(ctx, events.Message{
 		Channel: channel, Type: e.Type, ID: e.ID, CorrelationID: e.CorrelationID, Data: e.Data, Source: "connecthub",
 	})
+	if errors.Is(err, events.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", matching.ErrUnavailable, err)
+	}
 	return err
 }
 
@@ -192,14 +196,20 @@ func (p *pairing) start(ctx context.Context) error {
 	return nil
 }
 
-// close ends what start began, if that was called, and what newPairing made, which may not be all. It may be called twice.
-func (p *pairing) close() {
-	if p.consumer != nil {
+// stopWorking takes no more requests that may wait, from anywhere, and gives those that are worked on a few seconds. What is not
+// done then is another hub's, or waits for the next start. Calls are still answered. It may be called twice.
+func (p *pairing) stopWorking() {
+	if p.consumer != nil { // First, as an event that is refused is not handed over again for a while.
 		p.consumer.Close()
 	}
 	if p.jobs != nil {
 		p.jobs.Close()
 	}
+}
+
+// close ends what start began, if that was called, and what newPairing made, which may not be all. It may be called twice.
+func (p *pairing) close() {
+	p.stopWorking()
 	if p.Matcher != nil {
 		p.Close()
 	}

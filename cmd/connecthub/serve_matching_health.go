@@ -30,22 +30,24 @@ func (p *pairing) addChecks(checker *health.Checker) {
 func (p *pairing) checkService(ctx context.Context) error {
 	meanwhile := ": the hub matches people by itself."
 	if !p.fallback {
-		meanwhile = ": nobody is matched, and requests wait."
+		meanwhile = ": nobody is matched. Requests that may wait do so for MATCHING_RETRY_FOR, and then fail."
 	}
 	err := p.client.Health(ctx)
+	reason, degraded := p.Degraded()
 	problem := &javaclient.Error{}
 	switch errors.As(err, &problem); {
 	case err == nil && p.client.Breaker() == javaclient.StateOpen:
 		return health.Warning("The matching service says that it is well, but its calls fail" + meanwhile)
+	case err == nil && degraded:
+		return health.Warning("The matching service says that it is well, but its last answer was of no use (" + string(reason) + ")" + meanwhile)
 	case err == nil:
-		if reason, degraded := p.Degraded(); degraded {
-			return health.Warning("The matching service says that it is well, but its last answer was of no use (" + string(reason) + ")" + meanwhile)
-		}
 		return nil
 	case problem.Code == javaclient.CodeDataSource:
 		return health.Warning("The data source of the matching service is down: what needs it fails.")
 	case problem.Code == javaclient.CodeUnauthorized:
-		return health.Warning("The matching service does not take the hub's token, see JAVA_SERVICE_TOKEN" + meanwhile)
+		return health.Warning("The matching service wants a token, or another than the hub shows it, see JAVA_SERVICE_TOKEN" + meanwhile)
+	case problem.Code == javaclient.CodeMalformed && !degraded: // Nothing is known to go wrong because of that.
+		return health.Warning("The matching service answers, but what it answers to /api/v1/matching/health is not understood.")
 	case problem.Code == javaclient.CodeNotFound, problem.Code == javaclient.CodeMalformed:
 		return health.Warning("What answers at JAVA_SERVICE_URL is no matching service" + meanwhile)
 	}

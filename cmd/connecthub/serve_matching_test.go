@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
+	"github.com/connectbot-hub/connecthub/matching"
 )
 
 // coffee asks for pairs among people of whom only the ids are known, and returns status and body.
@@ -74,6 +77,32 @@ func TestTheJavaServiceIsShownAToken(t *testing.T) {
 	}
 }
 
+// TestNobodyElseIsShownTheHubsToken asks what would be shown to whatever listens where the Java service would be by default.
+func TestNobodyElseIsShownTheHubsToken(t *testing.T) {
+	t.Parallel()
+	const own, other = "a-token-of-decent-length", "another-token"
+	ownFile := filepath.Join(t.TempDir(), "own")
+	write(t, ownFile, own)
+	for _, test := range []struct {
+		url, own, ownFile, other string
+		want                     string
+	}{
+		{"", own, "", "", ""},
+		{"", "", ownFile, "", ""},
+		{"", own, "", other, other},
+		{"http://localhost:8080", own, "", "", own},
+		{"http://localhost:8080", "", ownFile, "", own},
+	} {
+		c := &serveCommand{
+			tokenSettings:    tokenSettings{ServiceAuthToken: test.own, ServiceAuthTokenFile: test.ownFile},
+			matchingSettings: matchingSettings{JavaServiceURL: test.url, JavaServiceToken: test.other},
+		}
+		if got, _, err := c.javaToken(); err != nil || got != test.want {
+			t.Errorf("with %+v it is %q, %v", test, got, err)
+		}
+	}
+}
+
 // healthOf returns what /health says of a check.
 func (s *server) healthOf(tb testing.TB, name string) (status, output string) {
 	tb.Helper()
@@ -109,13 +138,78 @@ func TestHealthTellsOfMatching(t *testing.T) {
 	call(t, hub.client(), "matching", "request", "1", "2", "--wait").want(t, 1, "server_error")
 	hub.awaitHealth(t, "matching_requests", "warn", "1. See connecthub matching ls.")
 	service.Close()
-	hub.awaitHealth(t, "matching_service", "warn", "nobody is matched, and requests wait.")
+	hub.awaitHealth(t, "matching_service", "warn", "nobody is matched. Requests that may wait do so for MATCHING_RETRY_FOR, and then fail.")
 	if status, _ := hub.get(t, "/health"); status != http.StatusOK {
 		t.Errorf("/health answers %d: what is not matched is no reason to take the hub out of service", status)
 	}
 	without := serve(t, onSharedRedis(t))
 	without.awaitHealth(t, "matching_service", "warn", "the hub matches people by itself.")
 	without.awaitHealth(t, "matching_requests", "pass", "")
+}
+
+// TestHealthOfAnotherForm has the service match, and fail to, while nobody understands what it says of its health.
+func TestHealthOfAnotherForm(t *testing.T) {
+	t.Parallel()
+	service := newJava(t)
+	service.vague.Store(true)
+	hub := serve(t, onSharedRedis(t).with("JAVA_SERVICE_URL", service.URL))
+	const odd, none = "what it answers to /api/v1/matching/health is not understood.", "is no matching service: the hub matches people by itself."
+	hub.awaitHealth(t, "matching_service", "warn", odd)
+	hub.coffee(t, nil)
+	hub.awaitHealth(t, "matching_service", "warn", odd)
+	service.failing.Store(true)
+	hub.coffee(t, nil)
+	hub.awaitHealth(t, "matching_service", "warn", none)
+	service.failing.Store(false)
+	hub.coffee(t, nil)
+	hub.awaitHealth(t, "matching_service", "warn", odd)
+}
+
+// TestStoppingHandsRequestsOn stops a hub whose Java service hangs, while it still answers over HTTP: another goes on with what it
+// had, and it takes no more.
+func TestStoppingHandsRequestsOn(t *testing.T) {
+	t.Parallel()
+	service := newJava(t)
+	service.hanging.Store(true)
+	env := onSharedRedis(t).with("JAVA_SERVICE_URL", service.URL, "JAVA_TIMEOUT", "20s", "JAVA_TIMEOUT_TOTAL", "25s")
+	first := serve(t, env)
+	call(t, first.client(), "matching", "request", "--id", "week-47", "1", "2").want(t, 0, "week-47\n")
+	redistest.Eventually(t, soon, "the service is asked", func() bool { return service.coffees() == 1 })
+	request := beginPost(t, first, "/v1/matching/requests", `{"request_id":"week-48","users":[3,4]}`)
+	first.interrupt()
+	first.stderr.has(t, "the hub is shutting down")
+	service.hanging.Store(false)
+	second := serve(t, env)
+	second.completed(t, "user:1", 1)
+	if first.hasEnded() {
+		t.Error("the hub did not wait for a request over HTTP")
+	}
+	request.finish(t, "503 Service Unavailable")
+	first.stop(t)
+	call(t, second.client(), "matching", "show", "week-47").want(t, 0, "completed")
+	call(t, second.client(), "matching", "show", "week-48").want(t, 1, "matching_request_not_found")
+}
+
+// TestPublishingWithoutRedis tells those who work on a request that Redis is away, and nothing else is wrong.
+func TestPublishingWithoutRedis(t *testing.T) {
+	t.Parallel()
+	publisher, err := events.NewPublisher(connect(t, "redis://"+freeAddr(t)), events.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(publisher.Close)
+	h := &hub{publisher: publisher}
+	err = h.publishMatched(t.Context(), matching.Event{UserID: 1, Type: matching.TypeCompleted, ID: "1", Data: []byte("{}")})
+	if !errors.Is(err, matching.ErrUnavailable) || !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("the error is %v", err)
+	}
+	err = h.publishMatched(t.Context(), matching.Event{Type: "Bad Type", ID: "1", Data: []byte("{}")})
+	if err == nil || errors.Is(err, matching.ErrUnavailable) {
+		t.Errorf("for what is no event the error is %v", err)
+	}
 }
 
 func TestMatchingWhileRedisIsAway(t *testing.T) {
@@ -204,7 +298,7 @@ func TestHubsShareRequestsForMatching(t *testing.T) {
 		}
 	}
 	one.completed(t, "user:3", 0)
-	if n := service.called("/api/matching/coffee/simple"); n != 2 {
+	if n := service.coffees(); n != 2 {
 		t.Errorf("the service was asked %d times for two requests", n)
 	}
 	redistest.Eventually(t, soon, "others can read what is known of it", func() bool {
@@ -227,7 +321,7 @@ func TestARequestOutlivesItsHub(t *testing.T) {
 	env := on(redistest.Start(t)).with("JAVA_SERVICE_URL", service.URL)
 	first, process := serveProgram(t, env)
 	call(t, first.client(), "matching", "request", "--id", "week-47", "1", "2").want(t, 0, "week-47\n")
-	redistest.Eventually(t, soon, "the service is asked", func() bool { return service.called("/api/matching/coffee/simple") > 0 })
+	redistest.Eventually(t, soon, "the service is asked", func() bool { return service.coffees() > 0 })
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +362,7 @@ func TestTheSamePeopleWithinTheCacheTTL(t *testing.T) {
 	for range 3 {
 		hub.coffee(t, nil)
 	}
-	if n := service.called("/api/matching/coffee/simple"); n != 1 {
+	if n := service.coffees(); n != 1 {
 		t.Errorf("the service was asked %d times", n)
 	}
 }

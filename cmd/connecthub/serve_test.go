@@ -330,11 +330,20 @@ func TestShutdownCutsOffWhatTakesTooLong(t *testing.T) {
 	closed(t, hub.addr)
 }
 
-// slowRequest is a request whose body has not been sent to its end.
-type slowRequest struct{ conn net.Conn }
+// slowRequest is a request whose body has not been sent.
+type slowRequest struct {
+	conn net.Conn
+	body string
+}
 
-// beginRequest sends a part of a request and returns once the hub waits for the rest.
+// beginRequest begins to publish an event and returns once the hub waits for it.
 func beginRequest(tb testing.TB, hub *server) slowRequest {
+	tb.Helper()
+	return beginPost(tb, hub, "/v1/events/users/1", `{"type":"user.login"}`)
+}
+
+// beginPost sends the head of a request and returns once the hub waits for its body.
+func beginPost(tb testing.TB, hub *server, path, body string) slowRequest {
 	tb.Helper()
 	conn, err := net.DialTimeout("tcp", hub.addr, soon)
 	if err != nil {
@@ -345,8 +354,8 @@ func beginRequest(tb testing.TB, hub *server) slowRequest {
 		tb.Fatal(err)
 	}
 	// The server says "100 Continue" when the handler begins to read the body.
-	_, err = fmt.Fprintf(conn, "POST /v1/events/users/1 HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
-		"Expect: 100-continue\r\nContent-Length: 21\r\n\r\n", hub.addr)
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
+		"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", path, hub.addr, len(body))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -354,13 +363,13 @@ func beginRequest(tb testing.TB, hub *server) slowRequest {
 	if _, err := io.ReadFull(conn, answer); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 100") {
 		tb.Fatalf("the hub says %q, %v", answer, err)
 	}
-	return slowRequest{conn}
+	return slowRequest{conn, body}
 }
 
-// finish sends the rest and checks the status of the answer.
+// finish sends the body and checks the status of the answer.
 func (r slowRequest) finish(tb testing.TB, status string) {
 	tb.Helper()
-	if _, err := io.WriteString(r.conn, `{"type":"user.login"}`); err != nil {
+	if _, err := io.WriteString(r.conn, r.body); err != nil {
 		tb.Fatal(err)
 	}
 	answer, err := bufio.NewReader(r.conn).ReadString('\n')
