@@ -54,28 +54,20 @@ func (ex *exchange) rejected(resp *http.Response, body []byte) *Error {
 	return failed
 }
 
-// secretCoffeeFailure knows that a 502 means the service's data source, unless a proxy before it says so in HTML.
-func secretCoffeeFailure(status int, body []byte) Code {
-	if code := toldCode(status, body); code != "" || status != http.StatusBadGateway || isHTML(body) {
-		return code
-	}
-	return CodeDataSource
-}
-
-// fromAPIFailure knows that a 502 means the service's data source.
-func fromAPIFailure(status int, body []byte) Code {
-	if code := toldCode(status, body); code != "" || status != http.StatusBadGateway {
+// sourceFailure knows that a 502 means the service's data source, unless a proxy before it says so in HTML.
+func sourceFailure(status int, body []byte) Code {
+	if code := toldCode(body); code != "" || status != http.StatusBadGateway || isHTML(body) {
 		return code
 	}
 	return CodeDataSource
 }
 
 // toldCode looks into a failure's body for what MatchingResponse says in its member error.
-func toldCode(status int, body []byte) Code {
+func toldCode(body []byte) Code {
 	var told struct {
 		Error Text `json:"error"`
 	}
-	if status < 500 || json.Unmarshal(body, &told) != nil {
+	if json.Unmarshal(body, &told) != nil {
 		return ""
 	}
 	return sourceCode(told.Error)
@@ -103,22 +95,21 @@ func healthFailure(status int, body []byte) Code {
 	return ""
 }
 
-// healthy returns a decoder of a health call's answer, which accepts one status.
-func (c *Client) healthy(status Text) func(body []byte) (struct{}, error) {
-	return func(body []byte) (struct{}, error) {
-		told, err := decode[struct {
-			Status Text `json:"status"`
-		}](&c.decoder, body)
-		switch {
-		case err != nil || told.Status == "":
-			return struct{}{}, errNotUnderstood
-		case told.Status == "DEGRADED":
-			return struct{}{}, &Error{Code: CodeDataSource}
-		case told.Status != status:
-			return struct{}{}, &Error{Code: CodeServerError}
-		}
-		return struct{}{}, nil
+// healthy reads a health call's answer. OK is what the service says, UP what its framework does; either will do.
+func healthy(body []byte) (struct{}, error) {
+	told, err := decode[struct {
+		Status Text `json:"status"`
+	}](body)
+	status := strings.ToUpper(string(told.Status))
+	switch {
+	case err != nil || status == "":
+		return struct{}{}, errNotUnderstood
+	case status == "DEGRADED":
+		return struct{}{}, &Error{Code: CodeDataSource}
+	case status != "OK" && status != "UP":
+		return struct{}{}, &Error{Code: CodeServerError}
 	}
+	return struct{}{}, nil
 }
 
 // retryAfter reads the header, in seconds or as a date, and returns at most an hour, and 0 if it says nothing of use.

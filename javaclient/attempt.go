@@ -3,7 +3,6 @@ package javaclient
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -145,8 +144,6 @@ var (
 	errTooLarge      = errors.New("its answer is too large")
 	errCutOff        = errors.New("its answer is cut off")
 	errNotUnderstood = errors.New("its answer is not understood")
-	errConnectionEnd = errors.New("the connection ended too early")
-	errCertificate   = errors.New("its certificate is not to be trusted")
 )
 
 // readAll reads the body, or fails with errTooLarge. It leaves the connection fit for the next request if what is beyond
@@ -169,39 +166,22 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	return body.Bytes(), err
 }
 
-// broken says how an attempt ended that has no answer. What net/http says may quote the address's password and the
-// answer, and is kept only where it does not. outer is the context of the attempt without its own timeout.
+// broken says how an attempt ended that has no answer. What net/http says may quote addresses, passwords and the answer, and
+// is not kept. outer is the context of the attempt without its own timeout.
 func (ex *exchange) broken(outer context.Context, err error) *Error {
-	var network *net.OpError
 	var timeout net.Error
-	var certificate *tls.CertificateVerificationError
 	switch over := ex.over(); {
 	case errors.Is(over, context.Canceled), over == nil && errors.Is(outer.Err(), context.Canceled):
 		return &Error{Code: CodeCanceled, Err: context.Canceled}
 	case over != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{Code: CodeTimeout, Err: context.DeadlineExceeded}
-	}
-	code := CodeConnectionLost
-	if !ex.sent.Load() {
-		code = CodeUnreachable
-	}
-	switch {
-	case errors.As(err, &network):
-		return &Error{Code: code, Err: network}
-	case errors.As(err, &certificate):
-		return &Error{Code: code, Err: errCertificate}
-	case code == CodeUnreachable, isEnd(err):
-		return &Error{Code: code, Err: errConnectionEnd}
+	case !ex.sent.Load():
+		return &Error{Code: CodeUnreachable, Err: lost(err)}
+	case isLost(err):
+		return &Error{Code: CodeConnectionLost, Err: lost(err)}
 	case strings.Contains(err.Error(), "response headers exceeded"):
 		return &Error{Code: CodeTooLarge, Err: errTooLarge}
 	}
 	return &Error{Code: CodeMalformed, Err: errNotUnderstood}
-}
-
-// isEnd says whether a connection ended. net/http has an error of its own, without a name, for one that ended at the very
-// moment when it was taken out of the pool.
-func isEnd(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		strings.Contains(err.Error(), "server closed idle connection")
 }

@@ -97,7 +97,7 @@ type Result struct {
 type Pair struct {
 	Employee1ID int64 `json:"employee1_id"`
 	Employee2ID int64 `json:"employee2_id"`
-	// Employee1 and Employee2 are nil when the service tells ids only.
+	// Employee1 and Employee2 are nil when the service tells ids only. A member that is of another type is left out.
 	Employee1 *Employee `json:"employee1,omitzero"`
 	Employee2 *Employee `json:"employee2,omitzero"`
 }

@@ -19,7 +19,6 @@ type Client struct {
 	breaker   *breaker
 	bulkhead  bulkhead.Bulkhead[any]
 	counts    counts
-	decoder   decoder
 }
 
 // New makes a client. It does no I/O.
@@ -38,7 +37,6 @@ func New(cfg Config) (*Client, error) {
 		transport: newTransport(cfg),
 		breaker:   newBreaker(cfg.OpenFor, cfg.Logger),
 		bulkhead:  bulkhead.New[any](uint(cfg.Concurrency)),
-		decoder:   newDecoder(),
 	}
 	c.resty = resty.NewWithClient(&http.Client{
 		Transport:     c.resilient(),
@@ -67,56 +65,56 @@ func (c *Client) Breaker() State { return c.breaker.current() }
 
 // Simple asks for pairs at random.
 func (c *Client) Simple(ctx context.Context, call Call, employees []Employee) (Result, error) {
-	return ask(ctx, c, post(call, "api/matching/coffee/simple", allActive(employees)), c.result)
+	return ask(ctx, c, post(call, "api/matching/coffee/simple", allActive(employees)), readResult)
 }
 
 // Interest asks for pairs of those who share an interest, of which the service wants the name.
 func (c *Client) Interest(ctx context.Context, call Call, interest string, employees []Employee) (Result, error) {
 	r := post(call, "api/matching/coffee/interest", allActive(employees))
 	r.interest = interest
-	return ask(ctx, c, r, c.result)
+	return ask(ctx, c, r, readResult)
 }
 
 // SecretCoffee asks for pairs among the employees it names.
 func (c *Client) SecretCoffee(ctx context.Context, call Call, coffee SecretCoffee) (Result, error) {
 	coffee.Employees = allActive(coffee.Employees)
 	r := post(call, "api/v1/matching/match/secret-coffee", coffee)
-	r.explain = secretCoffeeFailure
-	return ask(ctx, c, r, c.result)
+	r.explain = sourceFailure
+	return ask(ctx, c, r, readResult)
 }
 
 // FromAPI asks for pairs among employees whom the service gets from its own data source.
 func (c *Client) FromAPI(ctx context.Context, call Call, from FromAPI) (Result, error) {
 	r := post(call, "api/v1/matching/match/secret-coffee/from-api", from)
-	r.explain = fromAPIFailure
-	return ask(ctx, c, r, c.result)
+	r.explain = sourceFailure
+	return ask(ctx, c, r, readResult)
 }
 
 // Tournament asks for a bracket. Not every deployment has the call: without it, the code is CodeNotFound.
 func (c *Client) Tournament(ctx context.Context, call Call, tournament Tournament) (Bracket, error) {
-	return ask(ctx, c, post(call, "api/matching/tournament/bracket", tournament), c.bracket)
+	return ask(ctx, c, post(call, "api/matching/tournament/bracket", tournament), readBracket)
 }
 
 // Teams asks for teams, in which nobody is twice. Not every deployment has the call: without it, the code is CodeNotFound.
 func (c *Client) Teams(ctx context.Context, call Call, teams Teams) ([]Team, error) {
-	return ask(ctx, c, post(call, "api/matching/teams/generate", teams), c.teams)
+	return ask(ctx, c, post(call, "api/matching/teams/generate", teams), readTeams)
 }
 
 // Algorithms returns the names of the algorithms that FromAPI takes: at most 100 of at most 128 bytes.
 func (c *Client) Algorithms(ctx context.Context, call Call) ([]string, error) {
-	return ask(ctx, c, request{call: call, method: http.MethodGet, path: "api/matching/algorithms"}, c.algorithms)
+	return ask(ctx, c, request{call: call, method: http.MethodGet, path: "api/matching/algorithms"}, readAlgorithms)
 }
 
 // Health asks the service once, past the breaker, whether it is well. CodeDataSource says that it is, but its data source
 // is not. What comes of it is not counted in Stats.
 func (c *Client) Health(ctx context.Context) error {
 	r := request{method: http.MethodGet, path: "api/v1/matching/health", health: true, explain: healthFailure}
-	_, err := ask(ctx, c, r, c.healthy("OK"))
+	_, err := ask(ctx, c, r, healthy)
 	return err
 }
 
 // Actuator asks once, past the breaker, whether the service's framework is up. What comes of it is not counted in Stats.
 func (c *Client) Actuator(ctx context.Context) error {
-	_, err := ask(ctx, c, request{method: http.MethodGet, path: "actuator/health", health: true}, c.healthy("UP"))
+	_, err := ask(ctx, c, request{method: http.MethodGet, path: "actuator/health", health: true}, healthy)
 	return err
 }

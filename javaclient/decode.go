@@ -2,103 +2,100 @@ package javaclient
 
 import (
 	"bytes"
-	"strconv"
-	"strings"
+	"errors"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decoder reads answers. Text in a broken encoding is mended and members that are not known are ignored; one that is there
-// twice is not understood. A value is nested at most as deep as package jsontext allows, 10,000 levels.
-type decoder struct{ plain, lenient json.Options }
-
-func newDecoder() decoder {
-	plain := jsontext.AllowInvalidUTF8(true)
-	return decoder{plain, json.JoinOptions(plain, json.WithUnmarshalers(json.UnmarshalFromFunc(readID)))}
+// decode reads an answer. Text in a broken encoding is mended and members that are not known are ignored; one that is there
+// twice is not understood. A value is nested at most as deep as package jsontext allows, 10,000 levels, and a list that is
+// too long is not read to its end.
+func decode[T any](body []byte) (T, error) {
+	told, err := read[T](body)
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
+		// It may be the encoding. All of the answer is mended then, since parts of it are kept as they came.
+		if mended, failed := jsontext.AppendFormat(nil, body, jsontext.AllowInvalidUTF8(true)); failed == nil {
+			told, err = read[T](mended)
+		}
+	}
+	switch {
+	case err == nil:
+		return told, nil
+	case errors.Is(err, errTooLarge):
+		return *new(T), &Error{Code: CodeTooLarge, Err: errTooLarge}
+	}
+	return *new(T), errNotUnderstood
 }
 
-// decode reads an answer in which numbers of 64 bits, which all are ids here, may be strings of digits. As these are rare
-// and cost half as much again, it tries without them first.
-func decode[T any](d *decoder, body []byte) (told T, err error) {
-	if json.Unmarshal(body, &told, d.plain) == nil {
-		return told, nil
+// read reads employees as such first, and as readEmployee does when a type is wrong: that is rare, and takes thrice as long.
+func read[T any](body []byte) (told T, err error) {
+	if err = json.Unmarshal(body, &told); !wrongType(err) {
+		return told, err
 	}
 	told = *new(T)
-	if json.Unmarshal(body, &told, d.lenient) != nil {
-		return told, errNotUnderstood
-	}
-	return told, nil
+	err = json.Unmarshal(body, &told, json.WithUnmarshalers(json.UnmarshalFromFunc(readEmployee)))
+	return told, err
 }
 
-// readID reads an integer that is written without a fraction, or a string of such.
-func readID(dec *jsontext.Decoder, id *int64) error {
-	token, err := dec.ReadToken()
-	if err != nil {
-		return err
-	}
-	if kind := token.Kind(); kind != '0' && kind != '"' {
-		return errNotUnderstood
-	}
-	text := token.String()
-	if text == "" || strings.Trim(text, "0123456789") != "" {
-		return errNotUnderstood
-	}
-	if *id, err = strconv.ParseInt(text, 10, 64); err != nil {
-		return errNotUnderstood
-	}
-	return nil
+// wrongType says whether JSON failed to be read because of a type for which this package has no reader of its own.
+func wrongType(err error) bool {
+	var semantic *json.SemanticError
+	return errors.As(err, &semantic) && !errors.Is(err, errTooLarge) && !errors.Is(err, errNotUnderstood)
 }
 
-// algorithms decodes the answer to Client.Algorithms.
-func (c *Client) algorithms(body []byte) ([]string, error) {
-	const most, longest = 100, 128
+// readAlgorithms decodes the answer to Client.Algorithms.
+func readAlgorithms(body []byte) ([]string, error) {
+	const longest = 128
 	told, err := decode[struct {
-		Algorithms *[]string `json:"algorithms"`
-	}](&c.decoder, body)
-	if err != nil || told.Algorithms == nil || len(*told.Algorithms) > most {
+		Algorithms toldNames `json:"algorithms"`
+	}](body)
+	if err != nil {
+		return nil, err
+	}
+	if told.Algorithms == nil {
 		return nil, errNotUnderstood
 	}
-	for _, name := range *told.Algorithms {
+	for _, name := range told.Algorithms {
 		if name == "" || len(name) > longest {
 			return nil, errNotUnderstood
 		}
 	}
-	return *told.Algorithms, nil
+	return told.Algorithms, nil
 }
 
-// maxMatches bounds the matches of a bracket.
-const maxMatches = 100_000
-
-// bracket decodes the answer to Client.Tournament.
-func (c *Client) bracket(body []byte) (Bracket, error) {
+// readBracket decodes the answer to Client.Tournament.
+func readBracket(body []byte) (Bracket, error) {
 	told, err := decode[struct {
-		Matches *[]jsontext.Value `json:"matches"`
-	}](&c.decoder, body)
-	if err != nil || told.Matches == nil || len(*told.Matches) > maxMatches {
+		Matches toldMatches `json:"matches"`
+	}](body)
+	if err != nil {
+		return Bracket{}, err
+	}
+	if told.Matches == nil {
 		return Bracket{}, errNotUnderstood
 	}
-	for _, match := range *told.Matches {
+	for _, match := range told.Matches {
 		if match.Kind() != '{' {
 			return Bracket{}, errNotUnderstood
 		}
 	}
-	return Bracket{*told.Matches}, nil
+	return Bracket{told.Matches}, nil
 }
 
-// teams decodes the answer to Client.Teams.
-func (c *Client) teams(body []byte) ([]Team, error) {
+// readTeams decodes the answer to Client.Teams.
+func readTeams(body []byte) ([]Team, error) {
 	told, err := decode[struct {
-		Teams *[]Team `json:"teams"`
-	}](&c.decoder, body)
-	if err != nil || told.Teams == nil {
+		Teams toldTeams `json:"teams"`
+	}](body)
+	if err != nil {
+		return nil, err
+	}
+	if told.Teams == nil {
 		return nil, errNotUnderstood
 	}
 	seen := make(map[int64]bool)
-	for _, team := range *told.Teams {
-		if len(team.Members) == 0 {
-			return nil, errNotUnderstood
-		}
+	for _, team := range told.Teams {
 		for _, id := range team.Members {
 			if id < 1 || seen[id] {
 				return nil, errNotUnderstood
@@ -106,7 +103,7 @@ func (c *Client) teams(body []byte) ([]Team, error) {
 			seen[id] = true
 		}
 	}
-	return *told.Teams, nil
+	return told.Teams, nil
 }
 
 // object returns a value that is a JSON object, and nil for any other.

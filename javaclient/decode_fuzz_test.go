@@ -17,12 +17,11 @@ func FuzzAnswer(f *testing.F) {
 	} {
 		f.Add([]byte(answer))
 	}
-	client := newClient(f, javaclient.Config{})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if result, err := client.DecodeResult(body); err == nil {
+		if result, err := javaclient.DecodeResult(body); err == nil {
 			checkResult(t, &result)
 		}
-		if bracket, err := client.DecodeBracket(body); err == nil {
+		if bracket, err := javaclient.DecodeBracket(body); err == nil {
 			for _, match := range bracket.Matches {
 				if match.Kind() != '{' {
 					t.Errorf("match %s", match)
@@ -32,7 +31,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Error(err)
 			}
 		}
-		if teams, err := client.DecodeTeams(body); err == nil {
+		if teams, err := javaclient.DecodeTeams(body); err == nil {
 			seen := make(map[int64]bool)
 			for _, team := range teams {
 				for _, id := range team.Members {
@@ -46,7 +45,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Error(err)
 			}
 		}
-		if names, err := client.DecodeAlgorithms(body); err == nil {
+		if names, err := javaclient.DecodeAlgorithms(body); err == nil {
 			for _, name := range names {
 				if name == "" || len(name) > 128 {
 					t.Errorf("%q", name)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -17,45 +16,29 @@ type told struct {
 	Error          Text           `json:"error"`
 	Message        Text           `json:"message"`
 	Algorithm      Text           `json:"algorithm"`
-	Pairs          *[]toldPair    `json:"pairs"`
-	Unmatched      *[]person      `json:"unmatched"`
-	UnmatchedByIDs *[]person      `json:"unmatched_employees"`
+	Pairs          toldPairs      `json:"pairs"`
+	Unmatched      toldPeople     `json:"unmatched"`
+	UnmatchedByIDs toldPeople     `json:"unmatched_employees"`
 	Meta           jsontext.Value `json:"meta"`
 }
 
 // toldPair names its people by id, in full, or both.
 type toldPair struct {
-	ID1       *int64    `json:"employee1_id"`
-	ID2       *int64    `json:"employee2_id"`
+	ID1       *toldID   `json:"employee1_id"`
+	ID2       *toldID   `json:"employee2_id"`
 	Employee1 *Employee `json:"employee1"`
 	Employee2 *Employee `json:"employee2"`
 	Valid     *bool     `json:"valid"`
 }
 
-// person is an id that may be written as an employee.
-type person int64
-
-// UnmarshalJSONFrom reads either.
-func (p *person) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '{' {
-		return json.UnmarshalDecode(dec, (*int64)(p))
-	}
-	var employee struct {
-		ID int64 `json:"id"`
-	}
-	err := json.UnmarshalDecode(dec, &employee)
-	*p = person(employee.ID)
-	return err
-}
-
-// result decodes an answer with pairs.
-func (c *Client) result(body []byte) (Result, error) {
-	told, err := decode[told](&c.decoder, body)
+// readResult decodes an answer with pairs.
+func readResult(body []byte) (Result, error) {
+	told, err := decode[told](body)
 	if err != nil {
 		return Result{}, err
 	}
-	if strings.EqualFold(string(told.Status), "error") {
-		return Result{}, told.failure()
+	if failed := told.failure(); failed != nil {
+		return Result{}, failed
 	}
 	if told.Pairs == nil {
 		return Result{}, errNotUnderstood
@@ -63,12 +46,12 @@ func (c *Client) result(body []byte) (Result, error) {
 	r := Result{
 		RequestID: string(cmp.Or(told.RequestID, told.RequestID2, told.TransactionID)),
 		Algorithm: string(told.Algorithm),
-		Pairs:     make([]Pair, 0, len(*told.Pairs)),
+		Pairs:     make([]Pair, 0, len(told.Pairs)),
 		Meta:      object(told.Meta),
 	}
-	paired := make(map[int64]bool, 2*len(*told.Pairs))
-	for i := range *told.Pairs {
-		one := &(*told.Pairs)[i]
+	paired := make(map[int64]bool, 2*len(told.Pairs))
+	for i := range told.Pairs {
+		one := &told.Pairs[i]
 		if one.invalid() {
 			continue
 		}
@@ -86,11 +69,14 @@ func (c *Client) result(body []byte) (Result, error) {
 	return r, nil
 }
 
-// failure is what a MatchingResponse means that is an error in spite of its HTTP status. One that is not known is taken
-// for the service's own.
+// failure is what a MatchingResponse means that is an error in spite of its HTTP status, and nil for any other. One that is
+// not known is taken for the service's own.
 func (t *told) failure() *Error {
 	if code := sourceCode(t.Error); code != "" {
 		return &Error{Code: code}
+	}
+	if t.Status == "" || strings.EqualFold(string(t.Status), "ok") {
+		return nil
 	}
 	return &Error{Code: CodeServerError, Message: cmp.Or(printable(string(t.Message)), printable(string(t.Error)))}
 }
@@ -109,19 +95,16 @@ func (t *told) unmatched(paired map[int64]bool) (ids []int64, ok bool) {
 			ids = append(ids, id)
 		}
 	}
-	for _, list := range []*[]person{t.Unmatched, t.UnmatchedByIDs} {
-		if list == nil {
-			continue
-		}
-		for _, one := range *list {
+	for _, list := range []toldPeople{t.Unmatched, t.UnmatchedByIDs} {
+		for _, one := range list {
 			if one < 1 || paired[int64(one)] {
 				return nil, false
 			}
 			add(int64(one))
 		}
 	}
-	for i := range *t.Pairs {
-		if one := &(*t.Pairs)[i]; one.invalid() {
+	for i := range t.Pairs {
+		if one := &t.Pairs[i]; one.invalid() {
 			for _, id := range one.ids() {
 				if id > 0 && !paired[id] {
 					add(id)
@@ -137,9 +120,9 @@ func (p *toldPair) invalid() bool { return p.Valid != nil && !*p.Valid }
 // ids returns every id that the pair names, some of them twice.
 func (p *toldPair) ids() []int64 {
 	var ids []int64
-	for _, id := range []*int64{p.ID1, p.ID2} {
+	for _, id := range []*toldID{p.ID1, p.ID2} {
 		if id != nil {
-			ids = append(ids, *id)
+			ids = append(ids, int64(*id))
 		}
 	}
 	for _, employee := range []*Employee{p.Employee1, p.Employee2} {
@@ -157,12 +140,12 @@ func (p *toldPair) pair() (Pair, bool) {
 	return Pair{id1, id2, p.Employee1, p.Employee2}, ok1 && ok2 && id1 != id2
 }
 
-func sameID(id *int64, employee *Employee) (int64, bool) {
+func sameID(told *toldID, employee *Employee) (int64, bool) {
 	switch {
-	case employee == nil && id == nil, employee != nil && id != nil && *id != employee.ID:
+	case employee == nil && told == nil, employee != nil && told != nil && int64(*told) != employee.ID:
 		return 0, false
-	case id != nil:
-		return *id, *id > 0
+	case told != nil:
+		return int64(*told), *told > 0
 	}
 	return employee.ID, employee.ID > 0
 }

@@ -23,11 +23,11 @@ const (
 	CodeOverloaded Code = "overloaded"
 	// CodeDataSource: its own data source failed. For calls that need that source, a status of 502 says so.
 	CodeDataSource Code = "data_source_failed"
-	// CodeServerError: it failed (5xx), or says so in a 200.
+	// CodeServerError: it failed (5xx), or says so in a 200: with a "status" other than ok.
 	CodeServerError Code = "server_error"
 	// CodeMalformed: what it answered is not understood, is empty, or is cut off.
 	CodeMalformed Code = "malformed_answer"
-	// CodeTooLarge: its answer is larger than Config.MaxAnswer.
+	// CodeTooLarge: its answer is larger than Config.MaxAnswer, or a list in it is longer than the package's documentation says.
 	CodeTooLarge Code = "answer_too_large"
 	// CodeRedirected: it answered with a redirect, which is not followed.
 	CodeRedirected Code = "redirected"
@@ -50,19 +50,19 @@ type Error struct {
 	Code Code
 	// Status is that of the service's answer, 0 if there was none.
 	Status int
-	// Message is what the service says, in words, when it refused: at most 500 bytes of printable text, or empty. It may
+	// Message is what the service says, in words, when it refused or failed in a 200: at most 500 bytes of printable text, or empty. It may
 	// hold what the caller sent, so that it is for the caller and not for a log.
 	Message string
 	// RetryAfter is how long to wait before it is worth trying again, 0 if that is not known.
 	RetryAfter time.Duration
 	// NotSent says that it is certain that the service got nothing of the request.
 	NotSent bool
-	// Err is the cause, if there is one: errors.Is finds context.Canceled and context.DeadlineExceeded. It holds nothing of
-	// the request and the answer.
+	// Err is the cause, if there is one: errors.Is finds context.Canceled and context.DeadlineExceeded, and the
+	// system's number for a connection that broke. It holds nothing of the request and the answer, and no address.
 	Err error
 }
 
-// Error tells the code and the status, and neither the message nor the address.
+// Error tells the code, the status and the cause, and neither the message nor any address.
 func (e *Error) Error() string {
 	text := "javaclient: " + string(e.Code)
 	if e.Status != 0 {

@@ -12,7 +12,7 @@ func (c *Client) Dial(dial func(ctx context.Context, network, address string) (n
 
 // The decoders of answers, for tests that need no service.
 
-func (c *Client) DecodeResult(body []byte) (Result, error)       { return c.result(body) }
-func (c *Client) DecodeBracket(body []byte) (Bracket, error)     { return c.bracket(body) }
-func (c *Client) DecodeTeams(body []byte) ([]Team, error)        { return c.teams(body) }
-func (c *Client) DecodeAlgorithms(body []byte) ([]string, error) { return c.algorithms(body) }
+func DecodeResult(body []byte) (Result, error)       { return readResult(body) }
+func DecodeBracket(body []byte) (Bracket, error)     { return readBracket(body) }
+func DecodeTeams(body []byte) ([]Team, error)        { return readTeams(body) }
+func DecodeAlgorithms(body []byte) ([]string, error) { return readAlgorithms(body) }

@@ -169,6 +169,21 @@ func TestHedgeThatFailsLeavesTheFirstAlone(t *testing.T) {
 	}
 }
 
+// A GET that stays late is sent once more for its first attempt, and not for the two that follow.
+func TestOnlyTheFirstAttemptIsHedged(t *testing.T) {
+	t.Parallel()
+	server := serve(t, hang)
+	cfg := patient(server.URL)
+	cfg.HedgeAfter, cfg.Timeout = 10*time.Millisecond, 300*time.Millisecond
+	client := newClient(t, cfg)
+	if err := get(t.Context(), client); codeOf(t, err) != javaclient.CodeTimeout || server.hits.Load() != 4 {
+		t.Errorf("%v, %d requests", err, server.hits.Load())
+	}
+	if s := client.Stats(); s.Hedges != 1 || s.Retries != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // A failure before it is time for a hedge is not waited upon.
 func TestFailureBeforeTheHedge(t *testing.T) {
 	t.Parallel()

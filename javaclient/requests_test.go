@@ -2,6 +2,7 @@ package javaclient_test
 
 import (
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -37,6 +38,16 @@ func TestNewChecksWithoutRepeating(t *testing.T) {
 		"nobody":           {javaclient.Config{Concurrency: -1}, "Concurrency"},
 		"queue":            {javaclient.Config{QueueFor: -1}, "QueueFor"},
 		"answer":           {javaclient.Config{MaxAnswer: -1}, "MaxAnswer"},
+		"largest answer":   {javaclient.Config{MaxAnswer: 1 << 30}, ""},
+		"larger answer":    {javaclient.Config{MaxAnswer: 1<<30 + 1}, "MaxAnswer"},
+		"endless answer":   {javaclient.Config{MaxAnswer: math.MaxInt64}, "MaxAnswer"},
+		"last port":        {javaclient.Config{URL: "http://host:65535"}, ""},
+		"no port":          {javaclient.Config{URL: "http://[::1]:/"}, ""},
+		"port 0":           {javaclient.Config{URL: "http://user:" + secret + "@host:0"}, "port"},
+		"port too large":   {javaclient.Config{URL: "http://user:" + secret + "@host:65536"}, "port"},
+		"endless port":     {javaclient.Config{URL: "http://user:" + secret + "@host:99999999999999999999"}, "port"},
+		"user and token":   {javaclient.Config{URL: "http://user:" + secret + "@host", Token: secret}, "no user"},
+		"name and token":   {javaclient.Config{URL: "http://" + secret + "@host", Token: "t"}, "no user"},
 	} {
 		client, err := javaclient.New(test.cfg)
 		switch {
@@ -167,6 +178,23 @@ func TestRequests(t *testing.T) {
 	_ = client.Actuator(ctx)
 	if got.Load().uri != "/java/actuator/health" {
 		t.Errorf("%s", got.Load().uri)
+	}
+}
+
+// A user in the address is who the hub is.
+func TestUserOfTheAddress(t *testing.T) {
+	t.Parallel()
+	var got atomic.Pointer[http.Request]
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got.Store(r)
+		answer(200, somePair)(w, r)
+	})
+	client := newClient(t, patient(strings.Replace(server.URL, "http://", "http://user:"+secret+"@", 1)))
+	if err := post(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	if user, password, ok := got.Load().BasicAuth(); !ok || user != "user" || password != secret {
+		t.Errorf("%q, %q", user, password)
 	}
 }
 

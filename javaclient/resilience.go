@@ -28,7 +28,7 @@ const (
 //
 //   - retry: what is worth another attempt, which the attempt itself knows (see attempt.worthRetry);
 //   - breaker: counts every attempt of a call, a hedge and what it hedges as one;
-//   - hedge, for GETs;
+//   - hedge, for the first attempt of a GET;
 //   - attempt: bounded in time, and judged.
 //
 // Calls to the service's health are one attempt and nothing else.
@@ -109,7 +109,8 @@ func (c *Client) hedgePolicy() hedgepolicy.HedgePolicy[*http.Response] {
 		Build()
 }
 
-// guarded puts the breaker around a transport: hedged, or once where a service that may still be down is probed.
+// guarded puts the breaker around a transport: hedged for the first attempt of a call, but once where a service that may
+// still be down is probed.
 type guarded struct {
 	breaker      *breaker
 	timeout      time.Duration
@@ -121,9 +122,10 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !admitted {
 		return nil, &Error{Code: CodeBreakerOpen, RetryAfter: wait}
 	}
-	next := g.hedged
-	if permit.probe {
-		next = g.once
+	ex := exchangeOf(req)
+	next := g.once
+	if first := ex.last.Load() == nil; first && !permit.probe {
+		next = g.hedged
 	}
 	// A panic must not keep the permit of a probe.
 	judged := unknown
@@ -131,7 +133,7 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	start := time.Now()
 	resp, err := next.RoundTrip(req)
 	if failure := (*Error)(nil); errors.As(err, &failure) {
-		exchangeOf(req).last.Store(failure)
+		ex.last.Store(failure)
 	}
 	judged = judge(err, time.Since(start) >= g.timeout/2)
 	return resp, err

@@ -2,9 +2,12 @@ package javaclient_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,21 +46,25 @@ func TestNothingIsRepeated(t *testing.T) {
 			t.Parallel()
 			core, logs := observer.New(zapcore.DebugLevel)
 			server := serve(t, handler)
-			cfg := patient(strings.Replace(server.URL, "http://", "http://user:"+secret+"@", 1) + "/" + secret)
-			cfg.Token, cfg.Logger, cfg.OpenFor = secret, zap.New(core), time.Millisecond
+			cfg := patient(server.URL + "/" + secret)
+			cfg.Logger, cfg.OpenFor = zap.New(core), time.Millisecond
 			if strings.HasPrefix(name, "hangs") {
 				cfg.Timeout = 20 * time.Millisecond
 			}
-			client := newClient(t, cfg)
-			for i := range 7 {
-				_, err := client.Interest(t.Context(), javaclient.Call{RequestID: secret}, secret, []javaclient.Employee{
-					{ID: 1, DisplayName: secret},
-				})
-				if err == nil || strings.Contains(err.Error(), secret) {
-					t.Errorf("%d: %v", i, err)
-				}
-				if err := client.Health(t.Context()); err == nil || strings.Contains(err.Error(), secret) {
-					t.Errorf("%d: %v", i, err)
+			withToken, withUser := cfg, cfg
+			withToken.Token = secret
+			withUser.URL = strings.Replace(cfg.URL, "http://", "http://user:"+secret+"@", 1)
+			for _, cfg := range []javaclient.Config{withToken, withUser} {
+				client := newClient(t, cfg)
+				for i := range 7 {
+					_, err := client.Interest(t.Context(), javaclient.Call{RequestID: secret}, secret, []javaclient.Employee{
+						{ID: 1, DisplayName: secret},
+					})
+					for _, err := range []error{err, client.Health(t.Context())} {
+						if err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "127.0.0.1") {
+							t.Errorf("%d: %v", i, err)
+						}
+					}
 				}
 			}
 			if text := fmt.Sprint(logs.All()); strings.Contains(text, secret) {
@@ -67,17 +74,55 @@ func TestNothingIsRepeated(t *testing.T) {
 	}
 }
 
-func TestUnreachableRepeatsNothing(t *testing.T) {
+// What broke a connection is told without the addresses of its two ends, and the system's number can be found.
+func TestWhatBrokeAConnection(t *testing.T) {
 	t.Parallel()
-	plain := serve(t, answer(200, somePair))
-	for _, url := range []string{
-		"http://user:" + secret + "@" + refusedAddress(t), "https://user:" + secret + "@" + plain.Listener.Addr().String(),
+	plain := serve(t, reset)
+	user := "user:" + secret + "@"
+	for name, test := range map[string]struct {
+		url    string
+		want   string
+		number error
+	}{
+		"refused": {"http://" + user + refusedAddress(t), "unreachable: dial: connection refused", syscall.ECONNREFUSED},
+		"reset":   {"http://" + user + plain.Listener.Addr().String(), "connection_lost: read: connection reset by peer", syscall.ECONNRESET},
+		"no TLS":  {"https://" + user + plain.Listener.Addr().String(), "unreachable: the connection ended too early", nil},
+		"no name": {"http://" + user + "no-such-host.invalid", "unreachable: lookup: ", nil},
 	} {
-		client := newClient(t, patient(url))
-		for _, call := range []func(context.Context, *javaclient.Client) error{post, get} {
-			if err := call(t.Context(), client); err == nil || strings.Contains(err.Error(), secret) {
-				t.Errorf("%v", err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := newClient(t, patient(test.url))
+			for _, call := range []func(context.Context, *javaclient.Client) error{post, get} {
+				err := call(t.Context(), client)
+				if text, found := strings.CutPrefix(fmt.Sprint(err), "javaclient: "+test.want); !found || text != "" && name != "no name" {
+					t.Errorf("%v", err)
+				}
+				if test.number != nil && !errors.Is(err, test.number) {
+					t.Errorf("%v is not %v", err, test.number)
+				}
+				for _, no := range []string{secret, "127.0.0.1", "invalid"} {
+					if strings.Contains(fmt.Sprint(err), no) {
+						t.Errorf("%v", err)
+					}
+				}
 			}
+		})
+	}
+}
+
+// The lookups that fail, whatever the machine's resolver is like.
+func TestLookupsThatFail(t *testing.T) {
+	t.Parallel()
+	for want, lookup := range map[string]net.DNSError{
+		"lookup: no such host": {Err: "no such host", Name: secret, Server: "127.0.0.1:53", IsNotFound: true},
+		"lookup: it failed":    {Err: "read udp 127.0.0.1:1->127.0.0.1:53: " + secret, Name: secret},
+	} {
+		client := newClient(t, patient("http://host"))
+		client.Dial(func(_ context.Context, network, _ string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &lookup}
+		})
+		if err := post(t.Context(), client); fmt.Sprint(err) != "javaclient: unreachable: "+want {
+			t.Errorf("%v", err)
 		}
 	}
 }

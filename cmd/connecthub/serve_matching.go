@@ -61,9 +61,10 @@ func (c *matchingSettings) validate() error {
 
 // javaToken returns what the hub shows the Java service, and the setting it comes from: unless the service has a token of its
 // own it is the hub's, as ConnectBot's services share one. But that opens the hub, so it does not go to whatever happens to
-// listen where nobody has said that the service is.
+// listen where nobody has said that the service is, nor where the address itself says how to get in.
 func (c *serveCommand) javaToken() (token, from string, err error) {
-	if c.JavaServiceToken == "" && c.JavaServiceTokenFile == "" && c.JavaServiceURL != "" {
+	named := c.JavaServiceURL != "" && !strings.Contains(c.JavaServiceURL, "@")
+	if c.JavaServiceToken == "" && c.JavaServiceTokenFile == "" && named {
 		return c.token()
 	}
 	return tokenSet("JAVA_SERVICE_TOKEN", c.JavaServiceToken, c.JavaServiceTokenFile)

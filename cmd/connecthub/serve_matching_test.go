@@ -92,6 +92,7 @@ func TestNobodyElseIsShownTheHubsToken(t *testing.T) {
 		{"", own, "", other, other},
 		{"http://localhost:8080", own, "", "", own},
 		{"http://localhost:8080", "", ownFile, "", own},
+		{"http://user:word@localhost:8080", own, "", "", ""},
 	} {
 		c := &serveCommand{
 			tokenSettings:    tokenSettings{ServiceAuthToken: test.own, ServiceAuthTokenFile: test.ownFile},
