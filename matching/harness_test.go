@@ -170,9 +170,11 @@ type options struct {
 	told     *told
 	client   javaclient.Config
 	cacheTTL time.Duration
-	alone    bool // without a fallback
-	queue    jobqueue.Config
-	retryFor time.Duration
+	// waitForOthers goes with cacheTTL.
+	waitForOthers time.Duration
+	alone         bool // without a fallback
+	queue         jobqueue.Config
+	retryFor      time.Duration
 }
 
 // hub is what cmd makes of the package.
@@ -219,7 +221,7 @@ func start(tb testing.TB, o options) *hub {
 	tb.Cleanup(remember.Close)
 	shared := cache.NewRedis(rdb, o.redis.URL(), o.prefix+":changed", nil)
 	matcher, err := matching.NewMatcher(matching.MatcherConfig{
-		Client: client, Once: remember, Cache: shared, Prefix: o.prefix, Fallback: !o.alone, CacheTTL: o.cacheTTL,
+		Client: client, Once: remember, Cache: shared, Prefix: o.prefix, Fallback: !o.alone, CacheTTL: o.cacheTTL, WaitForOthers: o.waitForOthers,
 	})
 	must(err)
 	must(shared.Start(tb.Context()))

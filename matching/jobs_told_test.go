@@ -66,9 +66,14 @@ func TestAFailureIsDecidedBeforeItIsTold(t *testing.T) {
 func TestOneWhoCannotBeToldDoesNotUndoTheOthers(t *testing.T) {
 	h := start(t, options{queue: jobqueue.Config{MaxAttempts: 1}})
 	h.told.failing(errors.New("a key of the log holds something else"), func(e matching.Event) bool { return e.UserID == 3 })
-	id := h.ask(t, `{"users":[1,2,3,4]}`)
-	if status := h.await(t, id, matching.Failed); status.Result == nil || len(status.Result.Pairs) != 2 {
+	id := h.ask(t, string(with(200, "")))
+	if status := h.await(t, id, matching.Failed); status.Result == nil || len(status.Result.Pairs) != 100 {
 		t.Errorf("it is %+v", status)
+	}
+	for user := int64(1); user <= 200; user++ {
+		if n := len(h.told.of(user)); (n == 1) == (user == 3) {
+			t.Errorf("user %d is told %d times", user, n)
+		}
 	}
 	if all := h.told.of(0); len(all) != 1 || all[0].Type != matching.TypeCompleted {
 		t.Errorf("the service was told %+v", all)
@@ -78,7 +83,7 @@ func TestOneWhoCannotBeToldDoesNotUndoTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.await(t, id, matching.Completed)
-	checkTold(t, h, id, 4)
+	checkTold(t, h, id, 200)
 	if n := h.java.calls.Load(); n != 1 {
 		t.Errorf("the service was asked %d times", n)
 	}

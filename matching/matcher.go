@@ -28,6 +28,9 @@ type MatcherConfig struct {
 	Fallback bool
 	// CacheTTL is how long the same people, asked for in the same way, get the same pairs. 0: no such promise.
 	CacheTTL time.Duration
+	// WaitForOthers is how long a request waits for another one of the same people that is under way, with CacheTTL. Default
+	// 10 s, which should be about as long as the service may take.
+	WaitForOthers time.Duration
 	// Logger is told when the Matcher begins to match itself, and ceases to. Default: nobody.
 	Logger *zap.Logger
 }
@@ -52,11 +55,14 @@ func NewMatcher(cfg MatcherConfig) (*Matcher, error) {
 	if cfg.Client == nil || cfg.Once == nil || cfg.Cache == nil || cfg.Prefix == "" {
 		return nil, errors.New("matching: Client, Once, Cache and Prefix are required")
 	}
-	if cfg.CacheTTL < 0 {
-		return nil, errors.New("matching: CacheTTL must not be below 0")
+	if cfg.CacheTTL < 0 || cfg.WaitForOthers < 0 {
+		return nil, errors.New("matching: CacheTTL and WaitForOthers must not be below 0")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
+	}
+	if cfg.WaitForOthers == 0 {
+		cfg.WaitForOthers = 10 * time.Second
 	}
 	m := &Matcher{cfg: cfg, local: make(chan struct{}, localSlots)}
 	var err error

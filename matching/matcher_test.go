@@ -399,6 +399,45 @@ func TestTheSamePeopleGiveTheSamePairsForAWhile(t *testing.T) {
 	}
 }
 
+func TestWhatIsRememberedSaysNothingOfTheService(t *testing.T) {
+	h := start(t, options{cacheTTL: time.Hour})
+	simple := func(n int) matching.Pairs {
+		answer, err := h.Simple(t.Context(), matching.Terms{}, people(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	simple(4)
+	h.java.fails(500, "")
+	simple(6)
+	simple(4)
+	if reason, degraded := h.Degraded(); !degraded || reason != javaclient.CodeServerError || h.Stats().Java != 1 {
+		t.Errorf("degraded is %t, %q, with %+v", degraded, reason, h.Stats())
+	}
+}
+
+// Hubs that ask the same at the same time wait for each other, but not while the service hangs.
+func TestTheSamePeopleDoNotWaitForAnotherHubForLong(t *testing.T) {
+	prefix, j := redistest.Prefix(t), startJava(t)
+	o := options{prefix: prefix, java: j, cacheTTL: time.Hour, waitForOthers: time.Second, client: javaclient.Config{URL: j.server.URL, Timeout: 4 * time.Second, TotalTimeout: 4 * time.Second}}
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	j.answers(func(http.ResponseWriter, *http.Request, []byte) bool { <-release; return false })
+	hubs := []*hub{start(t, o), start(t, o), start(t, o)}
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, h := range hubs {
+		all.Go(func() {
+			if answer, err := h.Simple(ctx, matching.Terms{}, people(4)); err != nil || !answer.Degraded {
+				t.Errorf("the answer is %+v, %v", answer.Origin, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestWhatTheHubMatchedIsNotKeptForTheSamePeople(t *testing.T) {
 	h := start(t, options{cacheTTL: time.Hour})
 	h.java.fails(500, "")

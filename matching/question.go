@@ -41,14 +41,16 @@ func answerTo[T answer](ctx context.Context, m *Matcher, terms Terms, q *questio
 
 // fromJava asks the service, or tells what it answered to a question of the same people lately.
 func fromJava[T answer](ctx context.Context, m *Matcher, q *question[T]) (T, error) {
-	found, err := ofSamePeople(ctx, m, q)
-	if err == nil {
-		m.count.java.Add(1)
-		if m.reason.Swap(nil) != nil {
-			m.cfg.Logger.Info("the matching service is back")
+	return ofSamePeople(ctx, m, q, func(ctx context.Context) (T, error) {
+		found, err := q.java(ctx)
+		if err == nil {
+			m.count.java.Add(1)
+			if m.reason.Swap(nil) != nil {
+				m.cfg.Logger.Info("the matching service is back")
+			}
 		}
-	}
-	return found, err
+		return found, err
+	})
 }
 
 // ErrBusy says that too many requests are matched without the service. The same call may succeed later.
@@ -66,8 +68,7 @@ func fallBack[T any](
 	}
 	found, err := here(ctx, code)
 	switch {
-	case errors.Is(err, ErrBusy):
-		m.count.failed.Add(1)
+	case errors.Is(err, ErrBusy): // Which is no failure: the caller may come again.
 		return none, err
 	case err != nil:
 		m.count.failed.Add(1)

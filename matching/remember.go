@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/connectbot-hub/connecthub/internal/once"
+	"github.com/connectbot-hub/connecthub/javaclient"
 )
 
 // keyWindow is how long idempotency keys are remembered, as those of events are.
@@ -33,16 +34,34 @@ func withKey[T answer](
 }
 
 // ofSamePeople returns what the service answered to a question of the same people within Config.CacheTTL, under the name of
-// this one, and asks it only when there is nothing. Without Redis there is no memory, and a new answer is better than none.
-func ofSamePeople[T answer](ctx context.Context, m *Matcher, q *question[T]) (T, error) {
+// this one, and asks it only when there is nothing. Without Redis there is no memory, and a new answer is better than none;
+// so it is when another process takes too long to find one: if none does, they must not ask one after the other.
+func ofSamePeople[T answer](ctx context.Context, m *Matcher, q *question[T], ask func(context.Context) (T, error)) (T, error) {
 	if m.cfg.CacheTTL == 0 || q.people == nil {
-		return q.java(ctx)
+		return ask(ctx)
 	}
-	found, err := runOnce(ctx, m, "people "+q.call+" "+string(q.people), "", m.cfg.CacheTTL, q.java)
-	if errors.Is(err, ErrUnavailable) {
-		return q.java(ctx)
+	asked := make(chan struct{})
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	timer := time.AfterFunc(m.cfg.WaitForOthers, func() {
+		select {
+		case <-asked:
+		default:
+			stop()
+		}
+	})
+	defer timer.Stop()
+	found, err := runOnce(waiting, m, "people "+q.call+" "+string(q.people), "", m.cfg.CacheTTL, func(ctx context.Context) (T, error) {
+		close(asked)
+		return ask(ctx)
+	})
+	if errors.Is(err, ErrUnavailable) || waiting.Err() != nil && ctx.Err() == nil {
+		return ask(ctx)
 	}
-	if err == nil {
+	switch {
+	case errors.Is(err, ErrInProgress): // The caller knows of no other.
+		err = &javaclient.Error{Code: javaclient.CodeTimeout, Err: context.DeadlineExceeded}
+	case err == nil:
 		originOf(&found).RequestID = q.id
 	}
 	return found, err

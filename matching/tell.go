@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/connectbot-hub/connecthub/internal/jobqueue"
 	"github.com/connectbot-hub/connecthub/javaclient"
@@ -36,25 +36,35 @@ const (
 // embedded server.
 const mostTelling = 32
 
-// tell publishes events, many at a time. It returns an error when it is not certain that all are published.
+// tell publishes events, many at a time, each of them whatever becomes of the others. It returns an error when it is not certain
+// that all are published: one that is ErrUnavailable if that may be otherwise for any of them.
 func (j *Jobs) tell(ctx context.Context, told []Event) error {
-	group, ctx := errgroup.WithContext(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	var mu sync.Mutex
+	var failure error
 	for _, e := range told {
 		select {
 		case j.telling <- struct{}{}:
 		case <-ctx.Done():
-			return errors.Join(group.Wait(), ctx.Err())
+			return ctx.Err()
 		}
-		group.Go(func() error {
+		group.Go(func() {
 			defer func() { <-j.telling }()
-			if err := j.cfg.Publish(ctx, e); err != nil {
-				return fmt.Errorf("matching: publishing %s: %w", e.Type, err)
+			err := j.cfg.Publish(ctx, e)
+			if err == nil {
+				j.count.told.Add(1)
+				return
 			}
-			j.count.told.Add(1)
-			return nil
+			mu.Lock()
+			defer mu.Unlock()
+			if failure == nil || errors.Is(err, ErrUnavailable) {
+				failure = fmt.Errorf("matching: publishing %s: %w", e.Type, err)
+			}
 		})
 	}
-	return group.Wait()
+	group.Wait()
+	return failure
 }
 
 // completedData is what the service's channel is told of a request that was answered.

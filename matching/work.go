@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/zap"
 
 	"github.com/connectbot-hub/connecthub/internal/jobqueue"
@@ -49,10 +50,10 @@ func (j *Jobs) handle(ctx context.Context, job *jobqueue.Job) jobqueue.Outcome {
 		err = j.tell(ctx, told)
 	}
 	if err != nil {
-		return a.untold(ctx, err)
+		return a.untold(ctx, &v, err)
 	}
 	if v.Pairs == nil {
-		return a.bury(ctx, v.Failure)
+		return a.bury(ctx, &v, v.Failure)
 	}
 	j.count.completed.Add(1)
 	if v.Pairs.Degraded {
@@ -72,7 +73,7 @@ type attempt struct {
 
 // read reads what is asked for.
 func (a *attempt) read() (err error) {
-	if err := json.Unmarshal(a.job.Payload, &a.work); err != nil {
+	if err := json.Unmarshal(a.job.Payload, &a.work, jsontext.AllowDuplicateNames(true)); err != nil {
 		return fmt.Errorf("matching: reading a request: %w", err)
 	}
 	if len(a.work.Request) == 0 || a.work.Request.Kind() != '{' {
@@ -98,13 +99,16 @@ func (a *attempt) judge(ctx context.Context, unread error) (verdict, error) {
 		return failing(failureOf(unread))
 	}
 	answer, err := a.match(ctx)
+	var problem *javaclient.Error
 	switch {
 	case err == nil:
 		answer.idsOnly()
 		return verdict{Pairs: &answer}, nil
 	case ctx.Err() != nil, errors.Is(err, errWaits), errors.Is(err, ErrBusy):
 		return verdict{}, err
-	case errors.As(err, new(*javaclient.Error)), errors.As(err, new(*InvalidError)):
+	case errors.As(err, &problem):
+		return failing(a.jobs.cfg.Matcher.cause(problem))
+	case errors.As(err, new(*InvalidError)):
 		return failing(failureOf(err))
 	}
 	return verdict{}, err
@@ -186,7 +190,7 @@ func (a *attempt) later(ctx context.Context, err error) jobqueue.Outcome {
 
 // untold decides when it is tried again to tell of what was decided. When Redis is away or refuses, that is not the request's
 // fault. What cannot be told to somebody in the end is a dead letter, whose retry tells the rest.
-func (a *attempt) untold(ctx context.Context, err error) jobqueue.Outcome {
+func (a *attempt) untold(ctx context.Context, v *verdict, err error) jobqueue.Outcome {
 	failure := Failure{codeInternal, "Not everybody could be told."}
 	switch {
 	case ctx.Err() != nil:
@@ -196,7 +200,7 @@ func (a *attempt) untold(ctx context.Context, err error) jobqueue.Outcome {
 		return jobqueue.Wait(jobqueue.Backoff(a.job.Attempt), failure.text())
 	case a.job.Exhausted:
 		a.note(err)
-		return a.bury(ctx, &failure)
+		return a.bury(ctx, v, &failure)
 	}
 	a.note(err)
 	return jobqueue.Retry(jobqueue.Backoff(a.job.Attempt), failure.text())
@@ -215,10 +219,14 @@ const (
 )
 
 // bury makes the request a dead letter.
-func (a *attempt) bury(ctx context.Context, failure *Failure) jobqueue.Outcome {
+func (a *attempt) bury(ctx context.Context, v *verdict, failure *Failure) jobqueue.Outcome {
 	a.jobs.count.failed.Add(1)
 	a.jobs.cfg.Logger.Warn("a request for matching failed", zap.String("request_id", a.job.ID), zap.String("code", failure.Code),
 		zap.Int("attempts", a.job.Attempt))
-	a.project(ctx, Failed, nil, failure)
+	told := failure
+	if v.Failure != nil {
+		told = v.Failure // As Get tells it.
+	}
+	a.project(ctx, Failed, v.Pairs, told)
 	return jobqueue.Bury(failure.text())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,9 +12,9 @@ import (
 
 // flight is what all callers in this process share who ask for a key at a time.
 type flight struct {
-	record, fingerprint string
-	keep                time.Duration
-	do                  func(context.Context) ([]byte, error)
+	record, fingerprint, owner string
+	keep                       time.Duration
+	do                         func(context.Context) ([]byte, error)
 
 	// Guarded by Once.mu: the callers who wait, and whether the flight only waits for another process, in which case it ends
 	// when they have left.
@@ -51,8 +52,9 @@ func (o *Once) board(
 	f, joined = o.flights[record]
 	switch {
 	case !joined:
+		o.flown++
 		f = &flight{
-			record: record, fingerprint: fingerprint, keep: keep, do: do,
+			record: record, fingerprint: fingerprint, owner: o.name + "-" + strconv.FormatInt(o.flown, 10), keep: keep, do: do,
 			err: errNoReturn, left: make(chan struct{}), done: make(chan struct{}),
 		}
 		o.flights[record] = f
@@ -91,7 +93,7 @@ func (o *Once) land(f *flight) {
 
 // fly gets the value of a record, and hands it to those who wait.
 func (o *Once) fly(ctx context.Context, f *flight) {
-	var late *unsaid
+	var late *unkept
 	func() {
 		defer close(f.done)
 		defer func() {
@@ -102,23 +104,22 @@ func (o *Once) fly(ctx context.Context, f *flight) {
 		late = o.settle(ctx, f)
 	}()
 	if late != nil {
-		o.sayLate(ctx, f, late)
+		o.storeLate(ctx, f, late)
 		o.land(f)
 	}
 }
 
-// unsaid is what Redis could not be told, and until when it may be told: a value, or with nil that the record is free.
-type unsaid struct {
+// unkept is a value that Redis could not be told, and until when it may be told.
+type unkept struct {
 	encoded []byte
 	until   time.Time
 }
 
-// settle sets what a flight hands over. It returns what Redis is still to be told.
-func (o *Once) settle(ctx context.Context, f *flight) *unsaid {
+// settle sets what a flight hands over. It returns what is still to be stored.
+func (o *Once) settle(ctx context.Context, f *flight) *unkept {
 	until, kept, err := o.await(ctx, f)
 	if errors.Is(err, ErrUnavailable) {
-		f.err = err
-		return &unsaid{nil, until} // It may have taken the record all the same, or may yet.
+		o.doubt(f, until) // It may have taken the record all the same, or may yet.
 	}
 	if err != nil || kept != nil {
 		f.value, f.repeated, f.err = kept, true, err
@@ -131,7 +132,9 @@ func (o *Once) settle(ctx context.Context, f *flight) *unsaid {
 	}
 	if err != nil {
 		f.err = err
-		_ = o.free(ctx, f.record) // Else this process can have it again all the same, and others after the lease.
+		if o.free(ctx, f.record, f.owner) != nil {
+			o.doubt(f, until)
+		}
 		return nil
 	}
 	other, err := o.store(ctx, f, encoded)
@@ -140,7 +143,7 @@ func (o *Once) settle(ctx context.Context, f *flight) *unsaid {
 		f.value, f.repeated, f.err = other, true, nil
 	case errors.Is(err, ErrUnavailable):
 		f.value, f.err = value, fmt.Errorf("%w: %w", ErrNotKept, err)
-		return &unsaid{encoded, until}
+		return &unkept{encoded, until}
 	case err != nil:
 		f.value, f.err = value, fmt.Errorf("%w: %w", ErrNotKept, err)
 	default:
@@ -212,8 +215,8 @@ func (o *Once) call(ctx context.Context, f *flight, until time.Time) (value []by
 	return value, err
 }
 
-// sayLate stores a value, or frees the record, when Redis is back, until the lease ends: then another may have begun.
-func (o *Once) sayLate(ctx context.Context, f *flight, late *unsaid) {
+// storeLate stores a value when Redis is back, until the lease ends: then another may have begun.
+func (o *Once) storeLate(ctx context.Context, f *flight, late *unkept) {
 	end := time.NewTimer(time.Until(late.until))
 	defer end.Stop()
 	again := time.NewTicker(longestPause)
@@ -225,12 +228,6 @@ func (o *Once) sayLate(ctx context.Context, f *flight, late *unsaid) {
 		case <-o.closing:
 			return
 		case <-again.C:
-		}
-		if late.encoded == nil {
-			if o.free(ctx, f.record) == nil {
-				return
-			}
-			continue
 		}
 		if _, err := o.store(ctx, f, late.encoded); !errors.Is(err, ErrUnavailable) {
 			return

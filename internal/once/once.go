@@ -90,8 +90,9 @@ type Once struct {
 	cfg     Config
 	encoder *zstd.Encoder
 	decoder *zstd.Decoder
-	// owner names this Once in Redis. It need not name the call: there is one flight for a key at a time.
-	owner string
+	// name is that of this Once in Redis, where each flight is an owner of its own: what gives back the record of one cannot
+	// give back that of the next.
+	name string
 
 	work    sync.WaitGroup // The flights. Added to while mu is held and Once not closed.
 	closing chan struct{}
@@ -101,6 +102,9 @@ type Once struct {
 	mu      sync.Mutex
 	closed  bool
 	flights map[string]*flight
+	// flown numbers the flights, and doubts are those that may have a record without knowing.
+	flown  int64
+	doubts map[string]doubt
 }
 
 // New makes a Once. It does no I/O.
@@ -114,8 +118,8 @@ func New(cfg Config) (*Once, error) {
 		return nil, err
 	}
 	return &Once{
-		cfg: cfg, encoder: encoder, decoder: decoder, owner: uuid.NewString(),
-		closing: make(chan struct{}), cut: make(chan struct{}), flights: map[string]*flight{},
+		cfg: cfg, encoder: encoder, decoder: decoder, name: uuid.NewString(),
+		closing: make(chan struct{}), cut: make(chan struct{}), flights: map[string]*flight{}, doubts: map[string]doubt{},
 	}, nil
 }
 

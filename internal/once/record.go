@@ -43,7 +43,7 @@ func hash(text string) string {
 // take asks for a record. It returns true when this process has it now, or the value that is kept, or neither when another
 // process has it.
 func (o *Once) take(ctx context.Context, f *flight) (taken bool, kept []byte, err error) {
-	reply, err := o.run(ctx, takeScript, f.record, f.fingerprint, o.owner, o.cfg.Lease.Milliseconds())
+	reply, err := o.run(ctx, takeScript, f.record, f.fingerprint, f.owner, o.cfg.Lease.Milliseconds())
 	switch {
 	case err != nil:
 		return false, nil, fmt.Errorf("once: asking for a record: %w", err)
@@ -72,11 +72,11 @@ func (o *Once) store(ctx context.Context, f *flight, encoded []byte) (other []by
 	return o.decode(reply)
 }
 
-// free gives a record back.
-func (o *Once) free(ctx context.Context, record string) error {
+// free gives a record back, unless another flight has it by now.
+func (o *Once) free(ctx context.Context, record, owner string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Timeout)
 	defer cancel()
-	return freeScript.Run(ctx, o.cfg.Redis, []string{record}, o.owner).Err()
+	return freeScript.Run(ctx, o.cfg.Redis, []string{record}, owner).Err()
 }
 
 // run runs a script that returns text.
