@@ -69,9 +69,9 @@ func matching(ctx context.Context, s *site, o *options) error {
 		return err
 	}
 	defer java.stop()
-	fmt.Printf("## Matching, %d connections, %d people\n\n| the service takes | p50 direct, with resty | p50 through the hub | ratio | direct/s | through the hub/s |\n|---:|---:|---:|---:|---:|---:|\n",
+	fmt.Printf("## Matching, %d connections, %d people\n\n| the service takes | p50 direct, with resty | p50 through the hub | ratio | direct/s | through the hub/s | CPU of the hub |\n|---:|---:|---:|---:|---:|---:|---:|\n",
 		o.connections, matchingPeople)
-	for _, delay := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond} {
+	for _, delay := range []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond} {
 		if err := forwarding(ctx, s, o, java, delay); err != nil {
 			return err
 		}
@@ -89,8 +89,14 @@ func forwarding(ctx context.Context, s *site, o *options, java *process, delay t
 	}
 	defer hub.stop()
 	var direct, through []sample
+	var busy time.Duration
+	requests := 0
 	for round := range o.rounds + 1 {
 		d, err := restyLoad(ctx, o, base+"/api/matching/coffee/simple")
+		if err != nil {
+			return err
+		}
+		before, err := hub.cpu()
 		if err != nil {
 			return err
 		}
@@ -98,12 +104,18 @@ func forwarding(ctx context.Context, s *site, o *options, java *process, delay t
 		if err != nil {
 			return err
 		}
+		after, err := hub.cpu()
+		if err != nil {
+			return err
+		}
 		if round > 0 { // The first warms up.
 			direct, through = append(direct, d), append(through, h)
+			busy, requests = busy+after-before, requests+h.requests
 		}
 	}
 	d, h := median(direct), median(through)
-	fmt.Printf("| %v | %s | %s | %.2f | %.0f | %.0f |\n", delay, short(d.p50), short(h.p50), float64(h.p50)/float64(d.p50), d.perSecond, h.perSecond)
+	fmt.Printf("| %v | %s | %s | %.2f | %.0f | %.0f | %d µs |\n", delay, short(d.p50), short(h.p50), float64(h.p50)/float64(d.p50),
+		d.perSecond, h.perSecond, busy.Microseconds()/int64(max(requests, 1)))
 	return nil
 }
 

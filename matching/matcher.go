@@ -111,7 +111,7 @@ func (m *Matcher) pairs(ctx context.Context, terms Terms, r PairRequest) (Pairs,
 	}
 	named := r
 	r.RequestID = terms.id(r.RequestID)
-	q := question[Pairs]{named: named, people: r.people(), call: string(r.Method), id: r.RequestID}
+	q := question[Pairs]{named: named, people: r.people, call: string(r.Method), id: r.RequestID}
 	q.java = func(ctx context.Context) (Pairs, error) { return m.ask(ctx, terms.Call, &r) }
 	q.here = func(ctx context.Context, reason javaclient.Code) (Pairs, error) { return m.matchHere(ctx, &r, reason) }
 	return answerTo(ctx, m, terms, &q)
@@ -168,7 +168,7 @@ func (m *Matcher) Tournament(ctx context.Context, terms Terms, body []byte) (Bra
 	}
 	call := terms.Call
 	call.RequestID = terms.id(r.RequestID)
-	q := question[Bracket]{named: r, people: r.people(), call: "tournament", id: call.RequestID}
+	q := question[Bracket]{named: r, people: r.people, call: "tournament", id: call.RequestID}
 	q.java = func(ctx context.Context) (Bracket, error) {
 		bracket, err := m.cfg.Client.Tournament(ctx, call, javaclient.Tournament{
 			Players: r.Players, GameType: r.GameType, Format: r.Format, Rounds: r.Rounds,
@@ -192,7 +192,7 @@ func (m *Matcher) Teams(ctx context.Context, terms Terms, body []byte) (Teams, e
 	}
 	call := terms.Call
 	call.RequestID = terms.id(r.RequestID)
-	q := question[Teams]{named: r, people: r.people(), call: "teams", id: call.RequestID}
+	q := question[Teams]{named: r, people: r.people, call: "teams", id: call.RequestID}
 	q.java = func(ctx context.Context) (Teams, error) {
 		teams, err := m.cfg.Client.Teams(ctx, call, javaclient.Teams{
 			Members: r.Members, Size: r.Size, Max: r.Max, Balance: r.Balance,

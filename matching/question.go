@@ -15,10 +15,10 @@ import (
 type question[T answer] struct {
 	// call names what is asked for, id the request in its answer.
 	call, id string
-	// named is what must be the same when an idempotency key comes again; people, nil if there are none, is what makes two
-	// questions one of the same people.
+	// named is what must be the same when an idempotency key comes again; people, nil if there are none, returns what makes
+	// two questions one of the same people.
 	named  any
-	people []byte
+	people func() []byte
 	// java asks the service; here answers in its place, and is nil where that cannot be.
 	java func(context.Context) (T, error)
 	here func(context.Context, javaclient.Code) (T, error)

@@ -51,7 +51,7 @@ func ofSamePeople[T answer](ctx context.Context, m *Matcher, q *question[T], ask
 		}
 	})
 	defer timer.Stop()
-	found, err := runOnce(waiting, m, "people "+q.call+" "+string(q.people), "", m.cfg.CacheTTL, func(ctx context.Context) (T, error) {
+	found, err := runOnce(waiting, m, "people "+q.call+" "+string(q.people()), "", m.cfg.CacheTTL, func(ctx context.Context) (T, error) {
 		close(asked)
 		return ask(ctx)
 	})

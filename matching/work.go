@@ -120,7 +120,7 @@ func (a *attempt) match(ctx context.Context) (Pairs, error) {
 	if err := m.checkListed(ctx, r.Algorithm); err != nil {
 		return Pairs{}, err
 	}
-	q := question[Pairs]{people: r.people(), call: string(r.Method), id: r.RequestID}
+	q := question[Pairs]{people: r.people, call: string(r.Method), id: r.RequestID}
 	q.java = func(ctx context.Context) (Pairs, error) { return m.ask(ctx, a.work.call(a.job.ID), r) }
 	answer, err := fromJava(ctx, m, &q)
 	var problem *javaclient.Error
