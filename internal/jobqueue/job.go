@@ -38,12 +38,12 @@ func (j *Job) Decide(ctx context.Context, result []byte) ([]byte, error) {
 	if len(result) > MaxSize {
 		return nil, fmt.Errorf("%w: a result must be at most %d bytes", ErrInvalid, MaxSize)
 	}
-	values, err := j.queue.do(ctx, "deciding on the result of a job", 1, "decide", j.ID, j.token, j.queue.codec.encode(result))
+	values, err := j.queue.do(ctx, "deciding on the result of a job", 1, "decide", j.ID, j.token, j.queue.packer.Pack(result))
 	switch {
 	case err != nil:
 		return nil, err
 	case values.number(0) != 1:
 		return nil, ErrLost
 	}
-	return j.queue.codec.decode(values.text(1))
+	return j.queue.packer.Unpack(values.text(1))
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/connectbot-hub/connecthub/internal/packed"
 )
 
 //go:embed queue.lua
@@ -49,7 +51,7 @@ var (
 // Queue is a queue of jobs. It is safe for concurrent use.
 type Queue struct {
 	cfg    Config
-	codec  codec
+	packer *packed.Packer
 	script *redis.Script
 	keys   []string
 	// name is that of this Queue among all of its prefix.
@@ -76,13 +78,13 @@ func New(cfg Config) (*Queue, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	codec, err := newCodec()
+	packer, err := packed.New(MaxSize)
 	if err != nil {
 		return nil, err
 	}
 	prefix, name := cfg.Prefix+":", uuid.NewString()
 	return &Queue{
-		cfg: cfg, codec: codec, script: redis.NewScript(scriptSource), name: name,
+		cfg: cfg, packer: packer, script: redis.NewScript(scriptSource), name: name,
 		keys: []string{prefix + "due", prefix + "since", prefix + "dead", prefix + "job:", prefix + "took:" + name},
 		wake: make(chan struct{}, 1), outage: outage{logger: cfg.Logger},
 	}, nil
@@ -131,7 +133,7 @@ func (q *Queue) Add(ctx context.Context, add Add) (status Status, added bool, er
 	case len(add.Payload) > MaxSize:
 		return Status{}, false, fmt.Errorf("%w: a payload must be at most %d bytes", ErrInvalid, MaxSize)
 	}
-	values, err := q.do(ctx, "adding a job", 1, "add", add.ID, add.Fingerprint, q.codec.encode(add.Payload), q.cfg.MaxWaiting)
+	values, err := q.do(ctx, "adding a job", 1, "add", add.ID, add.Fingerprint, q.packer.Pack(add.Payload), q.cfg.MaxWaiting)
 	if err != nil {
 		return Status{}, false, err
 	}

@@ -52,7 +52,7 @@ func (q *Queue) status(r reply) (Status, error) {
 	}
 	if r.has(8) {
 		var err error
-		if s.Result, err = q.codec.decode(r.text(8)); err != nil {
+		if s.Result, err = q.packer.Unpack(r.text(8)); err != nil {
 			return Status{}, err
 		}
 	}
@@ -79,7 +79,7 @@ func (q *Queue) Payload(ctx context.Context, id string) ([]byte, error) {
 	case err != nil:
 		return nil, unavailable("reading the payload of a job", err)
 	}
-	return q.codec.decode(text)
+	return q.packer.Unpack(text)
 }
 
 // Revive queues a dead job again, due at once, as its next round: with no attempts, and the result that was decided, if any,

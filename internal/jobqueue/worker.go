@@ -168,8 +168,8 @@ func (q *Queue) take(ctx context.Context, number int64) (job *taken, wait time.D
 		CreatedAt: values.moment(5), Age: max(values.duration(8)-values.duration(6), 0), queue: q, token: token,
 	}}
 	job.Exhausted = values.number(3) > int64(q.cfg.MaxAttempts)
-	if job.Payload, err = q.codec.decode(values.text(9)); err == nil && values.has(10) {
-		job.Result, err = q.codec.decode(values.text(10))
+	if job.Payload, err = q.packer.Unpack(values.text(9)); err == nil && values.has(10) {
+		job.Result, err = q.packer.Unpack(values.text(10))
 	}
 	if err != nil {
 		q.settle(ctx, job, Bury(err.Error()))

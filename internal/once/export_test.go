@@ -17,9 +17,3 @@ func (o *Once) Idle(key string) bool {
 	f := o.flights[o.record(key)]
 	return f != nil && f.idle
 }
-
-// Decode lets the fuzz target of another package reach decode.
-func (o *Once) Decode(text string) ([]byte, error) { return o.decode(text) }
-
-// Encode is the opposite.
-func (o *Once) Encode(value []byte) ([]byte, error) { return o.encode(value) }

@@ -126,9 +126,8 @@ func (o *Once) settle(ctx context.Context, f *flight) *unkept {
 		return nil
 	}
 	value, err := o.call(ctx, f, until)
-	var encoded []byte
-	if err == nil {
-		encoded, err = o.encode(value)
+	if err == nil && len(value) > MaxValueSize {
+		err = ErrTooLarge
 	}
 	if err != nil {
 		f.err = err
@@ -137,6 +136,7 @@ func (o *Once) settle(ctx context.Context, f *flight) *unkept {
 		}
 		return nil
 	}
+	encoded := o.packer.Pack(value)
 	other, err := o.store(ctx, f, encoded)
 	switch {
 	case err == nil && other != nil: // Somebody was quicker, after the lease.

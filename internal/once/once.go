@@ -18,9 +18,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/klauspost/compress/zstd"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/connectbot-hub/connecthub/internal/packed"
 )
 
 var (
@@ -87,9 +88,8 @@ func (c Config) validate() error {
 
 // Once does things once. It is safe for concurrent use.
 type Once struct {
-	cfg     Config
-	encoder *zstd.Encoder
-	decoder *zstd.Decoder
+	cfg    Config
+	packer *packed.Packer
 	// name is that of this Once in Redis, where each flight is an owner of its own: what gives back the record of one cannot
 	// give back that of the next.
 	name string
@@ -113,12 +113,12 @@ func New(cfg Config) (*Once, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	encoder, decoder, err := newCodec()
+	packer, err := packed.New(MaxValueSize)
 	if err != nil {
 		return nil, err
 	}
 	return &Once{
-		cfg: cfg, encoder: encoder, decoder: decoder, name: uuid.NewString(),
+		cfg: cfg, packer: packer, name: uuid.NewString(),
 		closing: make(chan struct{}), cut: make(chan struct{}), flights: map[string]*flight{}, doubts: map[string]doubt{},
 	}, nil
 }

@@ -54,7 +54,7 @@ func (o *Once) take(ctx context.Context, f *flight) (taken bool, kept []byte, er
 	case reply == reused:
 		return false, nil, ErrReused
 	}
-	kept, err = o.decode(reply)
+	kept, err = o.packer.Unpack(reply)
 	return false, kept, err
 }
 
@@ -69,7 +69,7 @@ func (o *Once) store(ctx context.Context, f *flight, encoded []byte) (other []by
 	case reply == reused:
 		return nil, errors.New("the key was used for something else after the lease")
 	}
-	return o.decode(reply)
+	return o.packer.Unpack(reply)
 }
 
 // free gives a record back, unless another flight has it by now.
