@@ -106,6 +106,15 @@ func invalidFields(fields ...FieldProblem) *problem {
 	}
 }
 
+// invalidContent is invalidFields for what a domain package says of them.
+func invalidContent[F ~struct{ Field, Problem string }](problems []F) *problem {
+	fields := make([]FieldProblem, len(problems))
+	for i, p := range problems {
+		fields[i] = FieldProblem(struct{ Field, Problem string }(p))
+	}
+	return invalidFields(fields...)
+}
+
 func invalidField(field, what string) *problem {
 	return invalidFields(FieldProblem{Field: field, Problem: what})
 }
@@ -140,11 +149,7 @@ func problemOf(err error) *problem {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &invalid):
-		fields := make([]FieldProblem, len(invalid.Fields))
-		for i, f := range invalid.Fields {
-			fields[i] = FieldProblem{Field: f.Field, Problem: f.Problem}
-		}
-		return invalidFields(fields...)
+		return invalidContent(invalid.Fields)
 	case errors.Is(err, events.ErrMalformed):
 		return notAnObject(after(err, events.ErrMalformed))
 	case errors.Is(err, events.ErrTooLarge):
@@ -178,11 +183,7 @@ func problemOfMenus(err error) *problem {
 	var invalid *menucache.InvalidError
 	switch {
 	case errors.As(err, &invalid):
-		fields := make([]FieldProblem, len(invalid.Fields))
-		for i, f := range invalid.Fields {
-			fields[i] = FieldProblem(f)
-		}
-		return invalidFields(fields...)
+		return invalidContent(invalid.Fields)
 	case errors.Is(err, menucache.ErrMalformed):
 		return notAnObject(after(err, menucache.ErrMalformed))
 	case errors.Is(err, menucache.ErrTooLarge):
@@ -219,11 +220,7 @@ func problemOfTemp(err error) *problem {
 	var held *tempdata.LeaseHeldError
 	switch {
 	case errors.As(err, &invalid):
-		fields := make([]FieldProblem, len(invalid.Fields))
-		for i, f := range invalid.Fields {
-			fields[i] = FieldProblem(f)
-		}
-		return invalidFields(fields...)
+		return invalidContent(invalid.Fields)
 	case errors.As(err, &unmet):
 		return &problem{
 			status: http.StatusPreconditionFailed, code: codePrecondition, title: "The condition does not hold",

@@ -27,11 +27,7 @@ func problemOfMatching(err error) *problem {
 	var service *javaclient.Error
 	switch {
 	case errors.As(err, &invalid):
-		fields := make([]FieldProblem, len(invalid.Fields))
-		for i, f := range invalid.Fields {
-			fields[i] = FieldProblem(f)
-		}
-		return invalidFields(fields...)
+		return invalidContent(invalid.Fields)
 	case errors.Is(err, matching.ErrMalformed):
 		return malformed("The body is no JSON: " + after(err, matching.ErrMalformed) + ".")
 	case errors.Is(err, matching.ErrTooMany):
