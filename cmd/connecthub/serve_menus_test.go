@@ -459,6 +459,16 @@ func TestMenuSettingsTakeEffect(t *testing.T) {
 		t.Errorf("a menu is fresh for %v and kept for %v", fresh, all)
 	}
 	first.stop(t)
+	// A hub that stops in the moment in which it begins to follow what changes in Redis has just forgotten what it had.
+	redistest.Eventually(t, soon, "what a hub was asked for is noted when it stops", func() bool {
+		if len(rdb.Keys(t.Context(), "mine:menu:popular:*").Val()) > 0 {
+			return true
+		}
+		again := serve(t, on(rds).with("KEY_PREFIX", "mine"))
+		again.remember(t, "5/main")
+		again.stop(t)
+		return false
+	})
 
 	// What the first was asked for, the second makes ready.
 	second := serve(t, on(rds).with("KEY_PREFIX", "mine", "MENU_WARM", "1"))
