@@ -59,11 +59,20 @@ func (s *server) put(tb testing.TB, path string) (status int, header http.Header
 // when Redis tells of the change; what it has read stays.
 func (s *server) remember(tb testing.TB, path string) {
 	tb.Helper()
+	hits := func() (local, fromRedis float64) {
+		_, text := s.get(tb, "/stats")
+		var stats struct{ Caches map[string]map[string]float64 }
+		if err := json.Unmarshal([]byte(text), &stats); err != nil {
+			tb.Fatal(err)
+		}
+		return stats.Caches["menus"]["hits_local"], stats.Caches["menus"]["hits_redis"]
+	}
 	redistest.Eventually(tb, soon, "the hub has the menu in its memory", func() bool {
+		before, _ := hits()
 		s.menu(tb, path)
-		_, stats := s.get(tb, "/stats")
-		// When it follows what changes in Redis, and so no longer forgets what it had before.
-		return !strings.Contains(stats, `"hits_local":0,`)
+		after, fromRedis := hits()
+		// What it had before it followed what changes in Redis it has forgotten, and read again.
+		return after > before && fromRedis > 0
 	})
 }
 
