@@ -61,34 +61,21 @@ func (m *Matcher) Algorithms(ctx context.Context, call javaclient.Call) (Algorit
 	return Algorithms{known, len(known), Fallback, true}, nil
 }
 
-// checkAlgorithm refuses an algorithm that is not on the list.
-func (m *Matcher) checkAlgorithm(ctx context.Context, field, algorithm string) error {
-	list, _ := m.listed(ctx, algorithm)
-	if algorithm == "" || slices.Contains(list, algorithm) {
-		return nil
-	}
-	return &InvalidError{Fields: []FieldProblem{{field, "must be one of " + strings.Join(list, ", ")}}}
-}
-
-// checkListed refuses an algorithm that the service itself has not listed.
-func (m *Matcher) checkListed(ctx context.Context, algorithm string) error {
-	if list, sure := m.listed(ctx, algorithm); !sure || slices.Contains(list, algorithm) {
-		return nil
-	}
-	return m.checkAlgorithm(ctx, "algorithm", algorithm)
-}
-
-// listed returns the list by which an algorithm is judged, and whether it is the service's. It does not wait long for it,
-// and asks nobody when there is nothing to judge.
-func (m *Matcher) listed(ctx context.Context, algorithm string) (list []string, sure bool) {
+// checkAlgorithm refuses an algorithm that is not on the list. Unless it is strict, a list that is not the service's own
+// refuses nothing. It does not wait long for the list, and asks nobody when there is nothing to judge.
+func (m *Matcher) checkAlgorithm(ctx context.Context, field, algorithm string, strict bool) error {
 	if algorithm == "" {
-		return nil, false
+		return nil
 	}
 	const patience = 500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	list, known := knownAlgorithms(), false
 	if found, err := m.Algorithms(ctx, javaclient.Call{}); err == nil {
-		return found.Algorithms, found.Source == Java
+		list, known = found.Algorithms, found.Source == Java
 	}
-	return knownAlgorithms(), false
+	if slices.Contains(list, algorithm) || !known && !strict {
+		return nil
+	}
+	return &InvalidError{Fields: []FieldProblem{{field, "must be one of " + strings.Join(list, ", ")}}}
 }

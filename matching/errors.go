@@ -18,6 +18,8 @@ var (
 	ErrIDReused = fmt.Errorf("%w: it is the request_id", ErrKeyReused)
 	// ErrUnavailable says that Redis did not answer. The same call may succeed later, and may be made again.
 	ErrUnavailable = errors.New("matching: Redis is unavailable")
+	// ErrBusy says that too many requests are matched without the service. The same call may succeed later.
+	ErrBusy = errors.New("matching: too many requests are matched without the service")
 	// ErrFull says that too many requests wait.
 	ErrFull = errors.New("matching: too many requests wait")
 	// ErrNotFound says that there is no such request.

@@ -122,7 +122,7 @@ func (m *Matcher) check(ctx context.Context, r *PairRequest) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	return m.checkAlgorithm(ctx, "algorithm", r.Algorithm)
+	return m.checkAlgorithm(ctx, "algorithm", r.Algorithm, true)
 }
 
 // FromAPI finds pairs among people whom the service finds. There is no fallback: the hub does not know them.
@@ -137,7 +137,7 @@ func (m *Matcher) FromAPI(ctx context.Context, terms Terms, body []byte) (Pairs,
 	if err := wrong.err(); err != nil {
 		return Pairs{}, err
 	}
-	if err := m.checkAlgorithm(ctx, "algorithm_type", request.Algorithm); err != nil {
+	if err := m.checkAlgorithm(ctx, "algorithm_type", request.Algorithm, true); err != nil {
 		return Pairs{}, err
 	}
 	call := terms.Call

@@ -53,9 +53,6 @@ func fromJava[T answer](ctx context.Context, m *Matcher, q *question[T]) (T, err
 	})
 }
 
-// ErrBusy says that too many requests are matched without the service. The same call may succeed later.
-var ErrBusy = errors.New("matching: too many requests are matched without the service")
-
 // fallBack answers in the service's place, if that may be and helps.
 func fallBack[T any](
 	ctx context.Context, m *Matcher, failure error, here func(context.Context, javaclient.Code) (T, error),

@@ -55,7 +55,7 @@ func ofSamePeople[T answer](ctx context.Context, m *Matcher, q *question[T], ask
 		close(asked)
 		return ask(ctx)
 	})
-	if errors.Is(err, ErrUnavailable) || waiting.Err() != nil && ctx.Err() == nil {
+	if errors.Is(err, ErrUnavailable) || err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		return ask(ctx)
 	}
 	switch {

@@ -105,25 +105,29 @@ func (j *Jobs) List(ctx context.Context, state State, cursor string, limit int) 
 	return page, nil
 }
 
-// Retry queues a dead letter again, with all its attempts before it. What was decided stays decided. It returns ErrNotFound,
-// ErrNotFailed or ErrUnavailable.
+// Retry queues a dead letter again, with all its attempts before it. Pairs that were decided stay decided. It returns
+// ErrNotFound, ErrNotFailed or ErrUnavailable.
 func (j *Jobs) Retry(ctx context.Context, id string) (Status, error) {
 	if !validID(id) {
 		return Status{}, ErrNotFound
 	}
-	found, err := j.cfg.Queue.Get(ctx, id)
-	if err == nil {
-		// What was told of pairs is told again; that it failed was told, too, and may turn out otherwise now.
-		err = j.cfg.Queue.Revive(ctx, id, readVerdict(found.Result).Pairs == nil)
+	before, err := j.Get(ctx, id)
+	switch {
+	case err != nil:
+		return Status{}, err
+	case before.State != Failed:
+		return Status{}, ErrNotFailed
 	}
-	if err != nil {
+	// First, as a worker may be done with it before Revive returns.
+	queued := before
+	queued.State, queued.Attempts, queued.Retries = Queued, 0, before.Retries+1
+	j.project(ctx, nil, queued, false)
+	// What was told of pairs is told again; that it failed was told, too, and may turn out otherwise now.
+	if err := j.cfg.Queue.Revive(ctx, id, before.Result == nil); err != nil {
+		j.project(ctx, nil, before, false)
 		return Status{}, ofQueue(err)
 	}
-	status, err := j.Get(ctx, id)
-	if err == nil && status.State == Queued {
-		j.project(ctx, nil, status, false)
-	}
-	return status, err
+	return j.Get(ctx, id)
 }
 
 // statusOf is what is told of a job.

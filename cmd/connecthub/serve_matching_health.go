@@ -62,7 +62,7 @@ func (p *pairing) checkRequests(ctx context.Context) error {
 		_, dead, err = p.jobs.Depth(ctx)
 	}
 	if err == nil {
-		err = p.checkConsumer(ctx)
+		err = p.consumer.Check(ctx)
 	}
 	switch {
 	case err != nil: // The cause may hold Redis' address.
@@ -71,24 +71,6 @@ func (p *pairing) checkRequests(ctx context.Context) error {
 		return health.Warning(fmt.Sprintf("Requests for matching were given up: %d. See connecthub matching ls.", dead))
 	}
 	return nil
-}
-
-// checkConsumer waits for a consumer that is about to connect, as one that has just begun is for half a second.
-func (p *pairing) checkConsumer(ctx context.Context) error {
-	const often = 20 * time.Millisecond
-	again := time.NewTicker(often)
-	defer again.Stop()
-	for {
-		err := p.consumer.Check(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-again.C:
-		}
-	}
 }
 
 // stats are what /stats shows of matching. Requests are counted for a second at most.

@@ -117,7 +117,7 @@ func (a *attempt) judge(ctx context.Context, unread error) (verdict, error) {
 // match finds the pairs: it asks the service and, when that has been away for long enough, matches here.
 func (a *attempt) match(ctx context.Context) (Pairs, error) {
 	m, r := a.jobs.cfg.Matcher, &a.request
-	if err := m.checkListed(ctx, r.Algorithm); err != nil {
+	if err := m.checkAlgorithm(ctx, "algorithm", r.Algorithm, false); err != nil {
 		return Pairs{}, err
 	}
 	q := question[Pairs]{people: r.people, call: string(r.Method), id: r.RequestID}
