@@ -118,6 +118,9 @@ func (c *hubClient) unanswered(err error) error {
 	if urlErr := new(url.Error); errors.As(err, &urlErr) {
 		err = urlErr.Err // Without the address, which is said once.
 	}
+	if errors.Is(err, context.Canceled) { // By who ran the command, which says nothing of the hub.
+		return fmt.Errorf("the hub at %s had not answered yet: %w", c.shownURL(), err)
+	}
 	return fmt.Errorf("the hub at %s does not answer: %w (start one with connecthub serve, or set HUB_URL)", c.shownURL(), err)
 }
 

@@ -274,6 +274,9 @@ func (c *matchingRequestCommand) await(ctx context.Context, a *app, id string) e
 	defer again.Stop()
 	for {
 		got, err := c.get(ctx, path, nil)
+		if ctx.Err() != nil { // Whether it was waiting or asking.
+			return fmt.Errorf("the request %s goes on: %w", id, ctx.Err())
+		}
 		if err != nil {
 			return err
 		}
@@ -291,8 +294,7 @@ func (c *matchingRequestCommand) await(ctx context.Context, a *app, id string) e
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the request %s goes on: %w", id, ctx.Err())
+		case <-ctx.Done(): // Said above.
 		case <-again.C:
 		}
 	}
