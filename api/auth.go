@@ -14,7 +14,7 @@ import (
 // open are the routes that need no key.
 func open(route string) bool {
 	switch route {
-	case "/health", "/health/live", "/health/ready", "/openapi.yaml", "/docs":
+	case "/health", "/health/live", "/health/ready", "/health/startup", "/openapi.yaml", "/docs":
 		return true
 	}
 	return false
@@ -35,7 +35,7 @@ func allowRoute(c echo.Context) error {
 		return allowTemp(c, conversations)
 	case strings.HasPrefix(route, "/v1/matching/"):
 		return allow(c, "match")
-	case route == "/v1/cache":
+	case route == "/v1/cache", route == "/stats/reset":
 		return allow(c, "admin")
 	}
 	return nil

@@ -285,6 +285,13 @@ type Event struct {
 	// Examples: 2026-11-21T09:15:00.125310Z
 	Timestamp string `json:"timestamp"`
 
+	// Traceparent The trace the event belongs to, as W3C Trace Context has it: that of the request that published it, if it had
+	// one, or that of the hub's own span where the hub traces.
+	//
+	//
+	// Examples: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+	Traceparent string `json:"traceparent,omitempty"`
+
 	// Type What happened.
 	//
 	// Examples: activity.created
@@ -478,6 +485,12 @@ type HealthCheck struct {
 	// ComponentType What kind of thing it is, such as `datastore`.
 	ComponentType string `json:"componentType,omitempty"`
 
+	// LastError What was wrong when it last did not pass. Absent if it always did.
+	LastError string `json:"last_error,omitempty"`
+
+	// LastErrorAt When that was.
+	LastErrorAt string `json:"last_error_at,omitempty"`
+
 	// ObservedUnit The unit of `observedValue`.
 	ObservedUnit string `json:"observedUnit,omitempty"`
 
@@ -486,6 +499,9 @@ type HealthCheck struct {
 
 	// Output What is wrong, unless it passed.
 	Output string `json:"output,omitempty"`
+
+	// Since Since when it has this status. As exact as the hub looks, every few seconds.
+	Since string `json:"since,omitempty"`
 
 	// Status `pass` works, `warn` works but wants attention, `fail` does not work.
 	Status HealthStatus `json:"status"`
@@ -556,6 +572,24 @@ type InvalidateRequestAll bool
 type KeyboardButton struct {
 	// Text The option's label, which is also what the user sends by pressing it.
 	Text string `json:"text"`
+}
+
+// Latency How long something took. The percentiles are estimated from a histogram.
+type Latency struct {
+	// Count How often it was measured.
+	Count int64 `json:"count"`
+
+	// MeanMs The mean, in milliseconds.
+	MeanMs float64 `json:"mean_ms"`
+
+	// P50Ms Half of them took no longer, in milliseconds.
+	P50Ms float64 `json:"p50_ms"`
+
+	// P95Ms 95 of 100 took no longer, in milliseconds.
+	P95Ms float64 `json:"p95_ms"`
+
+	// P99Ms 99 of 100 took no longer, in milliseconds.
+	P99Ms float64 `json:"p99_ms"`
 }
 
 // Lease A lease.
@@ -829,6 +863,9 @@ type MatchingStats struct {
 	// with requests, `events_…`. Then how many requests wait or are worked on now (`waiting`) and how many are dead
 	// letters (`dead`), of all hubs. These two are absent while Redis is away.
 	Jobs map[string]int64 `json:"jobs"`
+
+	// Latencies How long the calls to the matching service took, by call. A call that was refused unsent is not among them.
+	Latencies map[string]Latency `json:"latencies,omitempty"`
 }
 
 // MatchingStatsBreaker `closed` lets calls to the matching service through, `open` does not, as it failed lately, `half_open` lets one
@@ -1244,7 +1281,7 @@ type SecretCoffeeRequest struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// Stats What this hub has done since it started.
+// Stats What this hub has done since it started, or since the numbers were reset.
 type Stats struct {
 	// Caches Counters of each cache by name, such as `menus`. `hit_ratio` is the part of the lookups that the cache answered, 0 to
 	// 1; all others are whole numbers. Of `menus`: `hits` from the hub's memory (`hits_local`) and from Redis
@@ -1258,13 +1295,27 @@ type Stats struct {
 	// Events Counters of events by name.
 	Events map[string]int64 `json:"events"`
 
+	// EventsByScope What became of what was to be published through this hub on the channels of users (`user`), of everybody (`global`)
+	// and of services (`service`): `published`, `duplicates` of it, `refused` since it could not be published, and
+	// `failed` since Redis did not do it.
+	EventsByScope map[string]map[string]int64 `json:"events_by_scope"`
+
 	// Matching What was done for matching.
 	Matching *MatchingStats `json:"matching,omitempty"`
+
+	// Redis What Redis' `INFO` tells, for `main` and, where it is another, for `events`, under the names that Redis has for it.
+	// What a server does not tell is absent; these numbers are the server's, and are not reset.
+	Redis map[string]map[string]int64 `json:"redis,omitempty"`
+
+	// Requests Requests over HTTP: in `total`, and of those the ones that were `unauthorized` (401), `forbidden` (403),
+	// `rate_limited` (429), the other refusals (`client_errors`), `server_errors` (500 and above).
+	Requests map[string]int64 `json:"requests"`
 
 	// Since When it began to count.
 	Since string `json:"since"`
 
-	// Streams Counters of streams by name.
+	// Streams Counters of streams by name: `open` now, on so many `channels`; `opened`, of which so many `resumed` from a cursor;
+	// events `delivered`; `gaps` told; streams `cut_slow`; and how often the hub had to subscribe anew (`resubscribed`).
 	Streams map[string]int64 `json:"streams"`
 
 	// TempData What was done with temporary data, and how much there is.
@@ -1748,6 +1799,9 @@ type PreconditionFailed = Problem
 
 // Published Tells where the event went.
 type Published = Receipt
+
+// RateLimited What went wrong, after RFC 9457.
+type RateLimited = Problem
 
 // RenderedMenu defines model for RenderedMenu.
 type RenderedMenu = json.RawMessage
@@ -2802,12 +2856,18 @@ type ServerInterface interface {
 	// GetReadiness Can it take requests
 	// (GET /health/ready)
 	GetReadiness(ctx echo.Context) error
+	// GetStartup Has it started
+	// (GET /health/startup)
+	GetStartup(ctx echo.Context) error
 	// GetOpenAPI This contract
 	// (GET /openapi.yaml)
 	GetOpenAPI(ctx echo.Context) error
 	// GetStats Counters
 	// (GET /stats)
 	GetStats(ctx echo.Context) error
+	// ResetStats Start to count anew
+	// (POST /stats/reset)
+	ResetStats(ctx echo.Context) error
 	// ClearCache Clear all menus and temporary data
 	// (DELETE /v1/cache)
 	ClearCache(ctx echo.Context) error
@@ -3028,6 +3088,15 @@ func (w *ServerInterfaceWrapper) GetReadiness(ctx echo.Context) error {
 	return err
 }
 
+// GetStartup converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStartup(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStartup(ctx)
+	return err
+}
+
 // GetOpenAPI converts echo context to params.
 func (w *ServerInterfaceWrapper) GetOpenAPI(ctx echo.Context) error {
 	var err error
@@ -3043,6 +3112,15 @@ func (w *ServerInterfaceWrapper) GetStats(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetStats(ctx)
+	return err
+}
+
+// ResetStats converts echo context to params.
+func (w *ServerInterfaceWrapper) ResetStats(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResetStats(ctx)
 	return err
 }
 
@@ -4980,7 +5058,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLiveness, options.OperationMiddlewares["getLiveness"]...)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)
+	router.GET(options.BaseURL+"/health/startup", wrapper.GetStartup, options.OperationMiddlewares["getStartup"]...)
 	router.GET(options.BaseURL+"/stats", wrapper.GetStats, options.OperationMiddlewares["getStats"]...)
+	router.POST(options.BaseURL+"/stats/reset", wrapper.ResetStats, options.OperationMiddlewares["resetStats"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
 

@@ -67,6 +67,22 @@ func (s *Server) answerHealth(c echo.Context, report health.Report) error {
 	return c.Echo().JSONSerializer.Serialize(c, body, "")
 }
 
+// GetStartup answers GET /health/startup.
+func (s *Server) GetStartup(c echo.Context) error {
+	report := health.Report{Status: health.Pass}
+	if s.deps.Started != nil && !s.deps.Started() {
+		report = health.Report{Status: health.Fail, Results: []health.Result{
+			{Name: "startup", Component: "component", Status: health.Fail, Output: "The hub is starting.", At: time.Now()},
+		}}
+	}
+	return s.answerHealth(c, report)
+}
+
+// ResetStats answers POST /stats/reset.
+func (s *Server) ResetStats(c echo.Context) error {
+	return c.JSON(http.StatusOK, s.deps.ResetStats())
+}
+
 // GetStats answers GET /stats.
 func (s *Server) GetStats(c echo.Context) error {
 	return c.JSON(http.StatusOK, s.deps.Stats())

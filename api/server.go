@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -15,11 +17,13 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/health"
+	"github.com/connectbot-hub/connecthub/internal/ratelimit"
 	"github.com/connectbot-hub/connecthub/javaclient"
 	"github.com/connectbot-hub/connecthub/matching"
 	"github.com/connectbot-hub/connecthub/menucache"
@@ -139,16 +143,35 @@ type Deps struct {
 	Health reporter
 	// Ready answers /health/ready: only what accepting events needs.
 	Ready reporter
-	// Stats returns the counters of /stats.
-	Stats func() Stats
+	// Started reports whether the hub has started: it answers /health/startup. Default: from the beginning.
+	Started func() bool
+	// Stats returns the counters of /stats, and ResetStats makes them start at 0 and returns what they were.
+	Stats, ResetStats func() Stats
 }
 
 // Config says how the server behaves. The zero Config is ready to use on a loopback address.
 type Config struct {
 	// Keys let callers in. Default: none, and everybody who reaches a loopback address is let in.
 	Keys *Keys
-	// MaxStreams is the most streams open at a time; more get 429. Default 20000.
-	MaxStreams int
+	// MaxStreams is the most streams open at a time, MaxStreamsPerKey the most of one key; more get 429. Default 20000 and
+	// 10000.
+	MaxStreams, MaxStreamsPerKey int
+	// MaxConnections is the most connections open at a time, streams included. For more, those are closed that have been
+	// idle the longest. Default 30000.
+	MaxConnections int
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default: none.
+	TrustedProxies []netip.Prefix
+	// Limits bound the requests of each key and address. Default: no bounds.
+	Limits Limits
+	// TLS makes Serve speak TLS. Default: it does not.
+	TLS *tls.Config
+	// Tracing makes a span of each request. Default: nil, which costs nothing.
+	Tracing trace.TracerProvider
+	// OnRequest is told of each request when it was answered, a stream when it ended. It must be quick and safe for
+	// concurrent use. Default: nobody.
+	OnRequest func(RequestInfo)
+	// Audit gets a line for each administrative action. Default: Logger.
+	Audit *zap.Logger
 	// Heartbeat is how often a quiet stream says that it is alive. Default 15 s.
 	Heartbeat time.Duration
 	// StreamWriteTimeout is how long a stream's reader may take nothing before it is cut off. Default 10 s.
@@ -159,12 +182,42 @@ type Config struct {
 	Logger *zap.Logger
 }
 
+// Limits say how many requests are let through.
+type Limits struct {
+	// Limiter counts them. Default: nobody does, and all are let through.
+	Limiter limiter
+	// PerKey and PerAddress are requests a second of one key, unless the key says otherwise, and of one address. 0: no bound.
+	PerKey, PerAddress int
+}
+
+// limiter counts requests; ratelimit.Limiter does.
+type limiter interface {
+	// Take counts one request of somebody who may make so many.
+	Take(who string, limit ratelimit.Limit) ratelimit.Decision
+}
+
+// RequestInfo is what is known of a request that was answered.
+type RequestInfo struct {
+	// Method and Route name the operation, such as GET and /v1/menus/:user_id/:menu_type. The route is "" when there is none.
+	Method, Route string
+	// Status is the answer's.
+	Status int
+	// Took is from the request's header to the end of its answer.
+	Took time.Duration
+}
+
 func (c Config) withDefaults() Config {
 	if c.Keys == nil {
 		c.Keys = &Keys{}
 	}
 	if c.MaxStreams == 0 {
 		c.MaxStreams = 20000
+	}
+	if c.MaxStreamsPerKey == 0 {
+		c.MaxStreamsPerKey = 10000
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 30000
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
@@ -174,6 +227,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
+	}
+	if c.Audit == nil {
+		c.Audit = c.Logger
 	}
 	return c
 }
@@ -228,7 +284,7 @@ func (s *Server) routes() http.Handler {
 	e.HideBanner = true
 	e.IPExtractor = echo.ExtractIPDirect() // No header is believed: there is no configured proxy.
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.observe, s.authenticate, oneSegment, oneLine)
+	e.Use(s.observe, s.authenticate, s.limit, oneSegment, oneLine)
 	RegisterHandlers(e, s)
 	// These are not generated; see oapi-codegen.yaml.
 	e.GET("/v1/menus/:user_id/:menu_type", s.GetMenu)
@@ -359,6 +415,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				err = nil
 			}
 			s.logRequest(c, id, start, failure)
+			if s.cfg.OnRequest != nil {
+				s.cfg.OnRequest(RequestInfo{c.Request().Method, c.Path(), c.Response().Status, time.Since(start)})
+			}
 		}()
 		return next(c)
 	}
