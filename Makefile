@@ -8,7 +8,7 @@ FUZZTIME      ?= 10s
 export FUZZTIME
 
 .NOTPARALLEL:
-.PHONY: help run build test race fuzz cover bench test-clients test-java generate fmt lint check \
+.PHONY: help run build test race fuzz cover bench test-clients test-java test-prometheus generate fmt lint vulncheck check \
         generate-is-clean tidy-is-clean redis-server
 
 help: ## list the targets
@@ -44,6 +44,9 @@ test-clients: redis-server ## lint the API document, and test with clients in ot
 test-java: redis-server ## test with a real Java matching service (needs a JDK 17 and mvn)
 	scripts/test-java.sh
 
+test-prometheus: redis-server ## test the dashboard and the alerts with a real Prometheus (needs prometheus)
+	scripts/test-prometheus.sh
+
 generate: ## regenerate code and documents
 	go generate ./...
 
@@ -54,7 +57,11 @@ lint: ## check the code and its format
 	$(GOLANGCI_LINT) run
 	$(GOLANGCI_LINT) fmt --diff
 
-check: generate-is-clean tidy-is-clean lint test test-clients test-java ## everything that CI checks
+check: generate-is-clean tidy-is-clean lint vulncheck test test-clients test-java test-prometheus ## everything that CI checks
+
+vulncheck: ## look for known vulnerabilities; VULNCHECK=required fails where there is no database of them
+	scripts/vulncheck.sh
+	scripts/test-vulncheck.sh
 
 generate-is-clean: ## check that regenerating changes nothing
 	scripts/generate-is-clean.sh

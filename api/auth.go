@@ -11,36 +11,6 @@ import (
 	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
-// open are the routes that need no key.
-func open(route string) bool {
-	switch route {
-	case "/health", "/health/live", "/health/ready", "/health/startup", "/openapi.yaml", "/docs":
-		return true
-	}
-	return false
-}
-
-// allowRoute lets a key pass that may make a request to this path. Some handlers ask for more.
-func allowRoute(c echo.Context) error {
-	switch route := c.Path(); {
-	case strings.HasPrefix(route, "/v1/menus"):
-		return allow(c, "menus")
-	case strings.HasPrefix(route, "/v1/temp/"):
-		return allowTemp(c, pathParam(c, "namespace"))
-	case route == "/v1/users/:user_id/cache":
-		return allowUserCache(c, ofUser(pathParam(c, "user_id")).namespace)
-	case strings.HasPrefix(route, "/v1/users/"):
-		return allowTemp(c, ofUser(pathParam(c, "user_id")).namespace)
-	case strings.HasPrefix(route, "/v1/conversations/"):
-		return allowTemp(c, conversations)
-	case strings.HasPrefix(route, "/v1/matching/"):
-		return allow(c, "match")
-	case route == "/v1/cache", route == "/stats/reset":
-		return allow(c, "admin")
-	}
-	return nil
-}
-
 const keyInContext = "key"
 
 // authenticate finds out whose request it is. With no keys configured everybody on this machine may do everything.
@@ -56,19 +26,46 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			return next(c)
 		}
-		if c.Path() == "" || open(c.Path()) {
+		if r, _ := s.ruleOf(c); c.Path() == "" || r.open {
 			return next(c)
 		}
 		kind, token, _ := strings.Cut(c.Request().Header.Get(echo.HeaderAuthorization), " ")
 		if !strings.EqualFold(kind, "Service") && !strings.EqualFold(kind, "Bearer") {
-			return unauthorized("Send the header Authorization: Service <token>.")
+			token = "" // Which no key has.
 		}
 		key := s.cfg.Keys.find(strings.TrimSpace(token))
 		if key == nil {
-			return unauthorized("The token is not known.")
+			if err := s.refuseGuessers(c); err != nil {
+				return err
+			}
+			return unauthorized()
 		}
 		c.Set(keyInContext, key)
-		if err := allowRoute(c); err != nil {
+		return next(c)
+	}
+}
+
+// authorize lets a request pass whose key may make it, as the rule of its route says, and writes down what the audit log is
+// for. What Echo found no handler for is left to it.
+func (s *Server) authorize(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r, ok := s.ruleOf(c)
+		switch {
+		case r.open:
+			return next(c)
+		case !ok && (c.Path() == "" || c.Get(echo.ContextKeyHeaderAllow) != nil):
+			return next(c)
+		case !ok:
+			return forbidden("No rule says who may do this, so nobody may.")
+		case r.action != "":
+			return s.audited(c, r.action, func() error {
+				if err := r.allow(c); err != nil {
+					return err
+				}
+				return next(c)
+			})
+		}
+		if err := r.allow(c); err != nil {
 			return err
 		}
 		return next(c)
@@ -139,18 +136,57 @@ func allowUserCache(c echo.Context, namespace string) error {
 
 func lacksScope(name string) error { return forbidden("The key lacks the scope " + name + ".") }
 
-func allowPublish(c echo.Context, ch events.Channel, eventType string) error {
-	if key := keyOf(c); key != nil && !key.mayPublish(ch, eventType) {
-		return forbidden("The key may not publish this type on this channel.")
+// allowSomePublish lets a key pass that may publish events of some type on a channel. If the path names none, one that may on
+// any will do, so that the handler says what is wrong with it, and else is the scope that is lacking.
+func allowSomePublish(c echo.Context, ch events.Channel, notOne error, orElse string) error {
+	if notOne != nil {
+		ch = events.Channel{}
 	}
-	return nil
+	key := keyOf(c)
+	if key == nil || key.mayPublishSome(ch) {
+		return nil
+	}
+	if notOne == nil {
+		orElse = ch.String()
+	}
+	return lacksScope("publish:" + orElse)
+}
+
+func allowPublish(c echo.Context, ch events.Channel, eventType string) error {
+	key := keyOf(c)
+	if key == nil || key.mayPublish(ch, eventType) {
+		return nil
+	}
+	if events.CheckType(eventType) != nil {
+		return lacksScope("publish:" + ch.String())
+	}
+	return lacksScope("publish:" + ch.String() + " or publish:" + eventType)
+}
+
+// allowAsked lets a key pass that may read the channels in the query; if there is none, one that may read any will do, so that
+// the handler says what is wrong. What it makes of the query in the end is judged there once more.
+func allowAsked(c echo.Context) error {
+	key := keyOf(c)
+	if key == nil {
+		return nil
+	}
+	var asked []events.Channel
+	for _, name := range c.QueryParams()["channel"] {
+		if ch, err := events.ParseChannel(name); err == nil {
+			asked = append(asked, ch)
+		}
+	}
+	if len(asked) == 0 && !key.maySubscribeSome() {
+		return lacksScope("subscribe:*")
+	}
+	return allowSubscribe(c, asked...)
 }
 
 func allowSubscribe(c echo.Context, channels ...events.Channel) error {
 	if key := keyOf(c); key != nil {
 		for _, ch := range channels {
 			if !key.maySubscribe(ch) {
-				return forbidden("The key may not read the channel " + ch.String() + ".")
+				return lacksScope("subscribe:" + ch.String())
 			}
 		}
 	}

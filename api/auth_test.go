@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,22 +42,23 @@ func TestHostWithoutKeys(t *testing.T) {
 // TestKeysAreAskedFor sends tokens in good and in bad ways.
 func TestKeysAreAskedFor(t *testing.T) {
 	t.Parallel()
-	h, tokens := startKeyedHub(t, map[string][]string{"bot": {"*"}, "matching": {"*"}})
-	token := tokens["bot"]
+	h, tokens := startKeyedHubWith(t, map[string][]string{"bot": {"*"}, "matching": {"*"}}, options{api: manyCallers()})
+	token, said := tokens["bot"], make(map[string]bool)
 	for _, header := range []string{
 		"Service " + token, "Bearer " + token, "service " + token, "BEARER " + token, "Bearer  " + token, "Bearer " + tokens["matching"],
 	} {
 		h.get(t, "/v1/events?channel=global", "Authorization: "+header).is(t, 200, "application/json")
 		h.get(t, "/v1/events?channel=global", "Authorization: "+header, "Host: hub.example").is(t, 200, "application/json")
 	}
-	for _, header := range []string{
+	for n, header := range []string{
 		"", `""`, token, "Service", "Service ", "Basic " + token, "Token " + token, "Service wrong", "Service " + token[:len(token)-1],
 		"Service " + token + "x", "Service " + strings.ToUpper(token), "Service " + tokens["bot"] + tokens["matching"],
 		"Service, Bearer " + token, "Bearer\t" + token,
 	} {
 		for _, path := range []string{"/v1/events?channel=global", "/v1/stream?channel=global", "/stats"} {
-			a := h.get(t, path, "Authorization: "+header)
+			a := h.get(t, path, "Authorization: "+header, caller(n))
 			a.problem(t, 401, "unauthorized")
+			said[decode[api.Problem](t, a.body).Detail] = true
 			if got := a.header.Get("WWW-Authenticate"); got != `Service realm="connecthub", Bearer realm="connecthub"` {
 				t.Errorf("WWW-Authenticate: %s", got)
 			}
@@ -66,7 +69,10 @@ func TestKeysAreAskedFor(t *testing.T) {
 				t.Errorf("the answer is written for HTML: %s", a.body)
 			}
 		}
-		h.post(t, "/v1/events/global", `{"type":"tick"}`, "Authorization: "+header).problem(t, 401, "unauthorized")
+		h.post(t, "/v1/events/global", `{"type":"tick"}`, "Authorization: "+header, caller(n)).problem(t, 401, "unauthorized")
+	}
+	if len(said) != 1 {
+		t.Errorf("what is wrong is told: %q", slices.Collect(maps.Keys(said)))
 	}
 	// Nor elsewhere than in the header.
 	h.get(t, "/v1/events?channel=global&token="+token+"&access_token="+token, "Cookie: token="+token, "X-Api-Key: "+token).
@@ -103,7 +109,7 @@ func TestScopes(t *testing.T) {
 		"subscribe:global":           {"read global": true},
 		"subscribe:service:*":        {"read service:matching": true, "read service:mail": true},
 		"subscribe:service:matching": {"read service:matching": true},
-		"menus":                      {}, "temp": {}, "temp:user_1": {}, "match": {}, "admin": {},
+		"menus":                      {}, "temp": {}, "temp:user_1": {}, "match": {}, "admin": {}, "source:*": {}, "source:bot": {},
 	}
 	list["*"]["publish user:2 system.maintenance"], list["*"]["publish service:mail matching.request"] = true, true
 	list["publish:*"]["publish user:2 system.maintenance"], list["publish:*"]["publish service:mail matching.request"] = true, true
@@ -176,13 +182,13 @@ func (h *hub) lastEvent(tb testing.TB, channel, token string) envelope {
 	return events[0]
 }
 
-// TestSeveralScopes checks that scopes add up, and that a source of one's own stays.
+// TestSeveralScopes checks that scopes add up.
 func TestSeveralScopes(t *testing.T) {
 	t.Parallel()
 	h, tokens := startKeyedHub(t, map[string][]string{"bot": {"publish:user.*", "publish:service:matching", "subscribe:user:*", "subscribe:global"}})
 	auth := "Authorization: Bearer " + tokens["bot"]
 	h.publish(t, "user:1", `{"type":"user.login"}`, auth)
-	h.publish(t, "service:matching", `{"type":"anything","source":"someone"}`, auth)
+	h.publish(t, "service:matching", `{"type":"anything"}`, auth)
 	h.post(t, "/v1/events/users/1", `{"type":"activity.created"}`, auth).problem(t, 403, "forbidden")
 	h.post(t, "/v1/events/services/mail", `{"type":"matching.request"}`, auth).problem(t, 403, "forbidden")
 	s := h.follow(t, "channel=user:1&channel=global&last_event_id=earliest", auth)
@@ -198,11 +204,13 @@ func TestSeveralScopes(t *testing.T) {
 // refused without a key, unless the contract says that it needs none.
 func TestEveryRoute(t *testing.T) {
 	t.Parallel()
-	h, _ := startKeyedHub(t, map[string][]string{"bot": {"*"}})
+	h, _ := startKeyedHubWith(t, map[string][]string{"bot": {"*"}}, options{api: manyCallers()})
 	needsNone := map[string]bool{
-		"GET /health": true, "GET /health/live": true, "GET /health/ready": true, "GET /openapi.yaml": true, "GET /docs": true,
+		"GET /health": true, "GET /health/live": true, "GET /health/ready": true, "GET /health/startup": true,
+		"HEAD /health": true, "HEAD /health/live": true, "HEAD /health/ready": true, "HEAD /health/startup": true,
+		"GET /openapi.yaml": true, "GET /docs": true,
 	}
-	inContract := make(map[string]bool)
+	n, inContract := 0, make(map[string]bool)
 	for path, item := range parseContract(t, readContract(t)).Paths.Map() {
 		for method, operation := range item.Operations() {
 			name := method + " " + path
@@ -211,7 +219,8 @@ func TestEveryRoute(t *testing.T) {
 			if open != needsNone[name] {
 				t.Errorf("%s: the contract says open %t", name, open)
 			}
-			a := h.call(t, method, strings.NewReplacer("{user_id}", "1", "{service}", "matching", "{menu_type}", "main").Replace(path), "")
+			a := h.call(t, method, strings.NewReplacer("{user_id}", "1", "{service}", "matching", "{menu_type}", "main").Replace(path), "", caller(n))
+			n++
 			switch {
 			case open && a.status != http.StatusOK:
 				t.Errorf("%s without a key: %d %s", name, a.status, a.body)
@@ -236,8 +245,8 @@ func TestEveryRoute(t *testing.T) {
 	}
 	// The other methods of a route are no way around.
 	for _, method := range []string{"PUT", "DELETE", "PATCH"} {
-		h.call(t, method, "/v1/events/global", "").problem(t, 401, "unauthorized")
-		h.call(t, method, "/stats", "").problem(t, 401, "unauthorized")
+		h.call(t, method, "/v1/events/global", "", caller(1000)).problem(t, 401, "unauthorized")
+		h.call(t, method, "/stats", "", caller(1000)).problem(t, 401, "unauthorized")
 	}
 	// What is not there is not there, with or without a key.
 	h.get(t, "/v1/nothing").problem(t, 404, "not_found")

@@ -182,7 +182,8 @@ func TestUnmatched(t *testing.T) {
 	}
 	for path, methods := range map[string][]string{
 		"/v1/events/users/1": {"POST"}, "/v1/events/global": {"POST"}, "/v1/events/services/a": {"POST"}, "/v1/events": {"GET"},
-		"/v1/events/types": {"GET"}, "/v1/stream": {"GET"}, "/health": {"GET"}, "/health/live": {"GET"}, "/health/ready": {"GET"},
+		"/v1/events/types": {"GET"}, "/v1/stream": {"GET"}, "/health": {"GET", "HEAD"},
+		"/health/live": {"GET", "HEAD"}, "/health/ready": {"GET", "HEAD"}, "/health/startup": {"GET", "HEAD"},
 		"/stats": {"GET"}, "/openapi.yaml": {"GET"}, "/docs": {"GET"},
 		"/v1/menus": {"GET"}, "/v1/menus/1": {"DELETE"}, "/v1/menus/1/main": {"GET", "POST", "PUT", "DELETE"},
 		"/v1/menus/1/main/refresh": {"POST"}, "/v1/menus/warm": {"POST"}, "/v1/menus/invalidate": {"POST"},

@@ -143,6 +143,7 @@ type envelope struct {
 	UserID        *int64          `json:"user_id"`
 	Source        string          `json:"source"`
 	CorrelationID string          `json:"correlation_id"`
+	Traceparent   string          `json:"traceparent"`
 	Offset        string          `json:"offset"`
 }
 

@@ -25,6 +25,7 @@ const maxBody = 1 << 20
 func (s *Server) PublishToUser(c echo.Context, userID string, params PublishToUserParams) error {
 	ch, err := events.ParseUser(userID)
 	if err != nil {
+		s.refused.add(events.ScopeUser)
 		return invalidField("user_id", "must be a whole number from 1 to 9223372036854775807")
 	}
 	return s.publish(c, ch, params.IdempotencyKey)
@@ -39,6 +40,7 @@ func (s *Server) PublishToAll(c echo.Context, params PublishToAllParams) error {
 func (s *Server) PublishToService(c echo.Context, service string, params PublishToServiceParams) error {
 	ch, err := events.Service(service)
 	if err != nil {
+		s.refused.add(events.ScopeService)
 		return invalidField("service", "must be 1 to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit")
 	}
 	return s.publish(c, ch, params.IdempotencyKey)
@@ -48,31 +50,13 @@ func (s *Server) publish(c echo.Context, ch events.Channel, idempotencyKey strin
 	if s.isDraining() {
 		return shuttingDown()
 	}
-	if _, given := c.Request().Header["Idempotency-Key"]; given && !validIdempotencyKey(idempotencyKey) {
-		return invalidField("Idempotency-Key", wantIdempotencyKey)
-	}
 	body := bodies.Get().(*bytes.Buffer)
 	defer func() { body.Reset(); bodies.Put(body) }()
-	if err := readJSON(c, body); err != nil {
-		return err
-	}
-	m, err := events.DecodeMessage(body.Bytes())
+	m, err := readMessage(c, body, ch, idempotencyKey)
 	if err != nil {
+		s.refused.add(ch.Scope())
 		return err
 	}
-	if err := allowPublish(c, ch, m.Type); err != nil {
-		return err
-	}
-	m.Channel = ch
-	if key := keyOf(c); key != nil {
-		if m.Source == "" {
-			m.Source = key.Name
-		}
-		if idempotencyKey != "" {
-			idempotencyKey = key.ID + " " + idempotencyKey // Two callers may use the same key.
-		}
-	}
-	m.IdempotencyKey = idempotencyKey
 	// A caller who closes its side of the connection early may still read the answer; the publisher does not wait long.
 	receipt, err := s.deps.Publisher.Publish(context.WithoutCancel(c.Request().Context()), m)
 	if err != nil {
@@ -80,6 +64,33 @@ func (s *Server) publish(c echo.Context, ch events.Channel, idempotencyKey strin
 	}
 	body.Reset()
 	return c.JSONBlob(http.StatusCreated, appendReceipt(body.AvailableBuffer(), &receipt))
+}
+
+// readMessage reads what is to be published, by way of a buffer of which nothing is kept.
+func readMessage(c echo.Context, body *bytes.Buffer, ch events.Channel, idempotencyKey string) (m events.Message, err error) {
+	if _, given := c.Request().Header["Idempotency-Key"]; given && !validIdempotencyKey(idempotencyKey) {
+		return m, invalidField("Idempotency-Key", wantIdempotencyKey)
+	}
+	if err := readJSON(c, body); err != nil {
+		return m, err
+	}
+	if m, err = events.DecodeMessage(body.Bytes()); err != nil {
+		return m, err
+	}
+	if err := allowPublish(c, ch, m.Type); err != nil {
+		return m, err
+	}
+	m.Channel = ch
+	if key := keyOf(c); key != nil {
+		m.Source = key.sourceOf(m.Source)
+		if idempotencyKey != "" {
+			// Two callers may use the same; one that changes from an old key to a new one is the same caller.
+			idempotencyKey = key.Name + " " + idempotencyKey
+		}
+	}
+	m.IdempotencyKey = idempotencyKey
+	m.Traceparent = givenTrace(c)
+	return m, nil
 }
 
 // appendReceipt writes a Receipt. None of its texts holds what JSON would escape; see events.Message.

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -62,8 +63,12 @@ func TestHealth(t *testing.T) {
 					if name == "probe" {
 						status, output = tt.status, tt.output
 					}
-					if checks[0].Status != status || checks[0].Output != output {
+					if checks[0].Status != status || checks[0].Output != output || checks[0].LastError != output ||
+						(checks[0].LastErrorAt == "") != (output == "") {
 						t.Errorf("%s: %s is %+v", path, name, checks[0])
+					}
+					if since, err := time.Parse(time.RFC3339, checks[0].Since); err != nil || since.After(at) {
+						t.Errorf("%s: %s is so since %s, %v", path, name, checks[0].Since, err)
 					}
 					if took, ok := checks[0].ObservedValue.(float64); !ok || took < 0 || took > soon.Seconds()*1000 || checks[0].ObservedUnit != "ms" {
 						t.Errorf("%s: %s took %v %s", path, name, checks[0].ObservedValue, checks[0].ObservedUnit)
@@ -153,5 +158,37 @@ func TestStats(t *testing.T) {
 	}
 	if !slices.Contains([]string{"2026-11-21T06:00:00Z"}, stats.Since) {
 		t.Errorf("since %s", stats.Since)
+	}
+}
+
+// TestHeadOfHealth asks without wanting the body, as load balancers do: the same status, and the same headers.
+func TestHeadOfHealth(t *testing.T) {
+	t.Parallel()
+	for name, says := range map[string]error{"well": nil, "unwell": errors.New("it broke")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := startHub(t, options{probe: func(context.Context) error { return says }})
+			for _, path := range []string{"/health", "/health/live", "/health/ready", "/health/startup"} {
+				want := h.get(t, path)
+				got := h.call(t, "HEAD", path, "")
+				got.is(t, want.status, "application/health+json")
+				if len(got.body) != 0 || got.header.Get("Cache-Control") != "no-store" || want.header.Get("Cache-Control") != "no-store" {
+					t.Errorf("HEAD %s: %q, %v", path, got.body, got.header)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLiveness is one request to /health/live, without the network.
+func BenchmarkLiveness(b *testing.B) {
+	handler := api.New(api.Deps{}, api.Config{Version: "1.2.3"}).Handler()
+	req := httptest.NewRequest("GET", "http://localhost/health/live", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		if handler.ServeHTTP(w, req); w.Code != 200 {
+			b.Fatal(w.Code)
+		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/connectbot-hub/connecthub/internal/contracttest"
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
+	"github.com/connectbot-hub/connecthub/internal/tracing"
 	"github.com/connectbot-hub/connecthub/menucache"
 	"github.com/connectbot-hub/connecthub/tempdata"
 )
@@ -52,8 +53,9 @@ type options struct {
 	leasing chan<- struct{}
 	// probe is one more health check.
 	probe health.Probe
-	// listen changes the listener.
-	listen func(net.Listener) net.Listener
+	// listen changes the listener, prepare the server before it listens.
+	listen  func(net.Listener) net.Listener
+	prepare func(*api.Server)
 }
 
 // hub is a whole hub, wired as the command wires it and listening on a port of its own.
@@ -88,6 +90,9 @@ func startHub(tb testing.TB, o options) *hub {
 	h := &hub{redis: o.redis, prefix: o.events.Prefix, logs: logs}
 	deps := h.wire(tb, o)
 	h.server = api.New(deps, o.api)
+	if o.prepare != nil {
+		o.prepare(h.server)
+	}
 	h.serve(tb, o)
 	return h
 }
@@ -104,6 +109,10 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	rdb, err := redisconn.Open(o.redis.URL())
 	must(err)
 	tb.Cleanup(func() { _ = rdb.Close() })
+	if o.api.Tracing != nil {
+		rdb.AddHook(tracing.Redis(o.api.Tracing, "main"))
+		o.events.Trace = publishingTo(o.api.Tracing)
+	}
 	h.connections = func() int { return int(rdb.PoolStats().TotalConns) }
 	pub, err := events.NewPublisher(rdb, o.events)
 	must(err)
@@ -120,10 +129,13 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 	}
 	menus, err := menucache.New(o.menus)
 	must(err)
+	if o.api.Tracing != nil {
+		o.temp.Trace = tracing.Waiting(o.api.Tracing, "main")
+	}
 	o.temp.Redis, o.temp.URL, o.temp.Prefix = rdb, o.redis.URL(), o.events.Prefix
 	temp, err := tempdata.New(o.temp)
 	must(err)
-	checker := health.NewChecker(time.Second)
+	checker := health.New(health.Config{FreshFor: -1})
 	checker.Add("redis", "datastore", func(ctx context.Context) error { return rdb.Ping(ctx).Err() })
 	checker.Add("subscription", "component", fanout.Check)
 	checker.Add("bridge", "component", bridge.Check)
@@ -165,6 +177,8 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 				"published": p.Published, "duplicates": p.Duplicates, "failed": p.Failed,
 				"bridged": b.TakenUp, "bridged_before": b.Seen, "ignored": b.Ignored,
 			},
+			EventsByScope: map[string]map[string]int64{"user": {"published": p.User.Published}},
+			Requests:      map[string]int64{"total": h.server.Requests()[http.StatusOK]},
 			Streams: map[string]int64{
 				"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
 				"cut_slow": f.Slow, "gaps": f.Gaps,
@@ -182,6 +196,7 @@ func (h *hub) wire(tb testing.TB, o options) api.Deps {
 			},
 		}
 	}
+	deps.ResetStats = deps.Stats
 	return deps
 }
 

@@ -3,43 +3,42 @@ package api
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/connectbot-hub/connecthub/events"
 )
 
-// Key lets a service in. It holds no token, only its hash.
+// Key lets a service in. It holds no token, only its hash. It is not changed once it is part of Keys.
 type Key struct {
 	// ID names the key in logs. Unique among the keys of a hub.
 	ID string `json:"id"`
-	// Name is the service, and the source of its events that name none.
+	// Name is the service, and the source of its events. Several keys may have the same, such as an old and a new one.
 	Name string `json:"name"`
 	// SHA256 is the hash of the token, in hexadecimal.
 	SHA256 string `json:"sha256"`
 	// Scopes say what the key allows; see ParseScope.
 	Scopes []string `json:"scopes"`
+	// Expires is from when on the key lets nobody in. Zero: it does not expire.
+	Expires time.Time `json:"expires,omitzero"`
+	// RateLimit is how many requests a second the key may make, and MaxStreams how many streams it may have open, at most
+	// 1000000. 0: as the hub is set.
+	RateLimit  int `json:"rate_limit,omitempty"`
+	MaxStreams int `json:"max_streams,omitempty"`
 
 	hash   [sha256.Size]byte
 	scopes []scope
 }
 
-// Keys are the keys of one hub. They are not changed after they were made and are safe for concurrent use. No keys at all
-// means that everybody is let in, which is for loopback only.
-type Keys struct{ keys []*Key }
-
 // tokenPrefix makes a leaked token easy to find by scanners.
 const tokenPrefix = "cbh_"
 
-// NewKey makes a key with a random token of 256 bits. The token is returned once and kept nowhere.
+// NewKey makes a key with a random token of 256 bits. The token is returned once and kept nowhere. An empty id gets a
+// random one.
 func NewKey(id, name string, scopes []string) (key *Key, token string, err error) {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // It never fails.
@@ -47,9 +46,13 @@ func NewKey(id, name string, scopes []string) (key *Key, token string, err error
 	if id == "" {
 		id = randomID()
 	}
-	sum := sha256.Sum256([]byte(token))
-	key = &Key{ID: id, Name: name, SHA256: hex.EncodeToString(sum[:]), Scopes: scopes}
+	key = &Key{ID: id, Name: name, SHA256: hashOf(token), Scopes: scopes}
 	return key, token, key.prepare()
+}
+
+func hashOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 func randomID() string {
@@ -58,30 +61,39 @@ func randomID() string {
 	return hex.EncodeToString(id)
 }
 
-// KeyForToken makes the key of a single token that allows everything.
+// KeyForToken makes the key, with the id and name service, of a single token that allows everything.
 func KeyForToken(token string) (*Key, error) {
 	const shortest = 16
 	if len(token) < shortest {
 		return nil, fmt.Errorf("a token has at least %d characters", shortest)
 	}
-	sum := sha256.Sum256([]byte(token))
-	key := &Key{ID: "service", Name: "service", SHA256: hex.EncodeToString(sum[:]), Scopes: []string{"*"}}
+	key := &Key{ID: "service", Name: "service", SHA256: hashOf(token), Scopes: []string{"*"}}
 	return key, key.prepare()
 }
 
+// mostOfKey bounds what a key may be allowed of its own.
+const mostOfKey = 1_000_000
+
 // prepare checks the key and makes it ready to compare.
 func (k *Key) prepare() error {
-	if k.ID == "" || k.Name == "" || len(k.ID) > events.MaxLabelLength || len(k.Name) > events.MaxLabelLength {
-		return fmt.Errorf("key %q: id and name have 1 to %d bytes", k.ID, events.MaxLabelLength)
+	if !isLabel(k.ID) || !isLabel(k.Name) {
+		return fmt.Errorf("key %s: id and name have 1 to %d bytes, all of them of characters that can be seen", shown(k.ID), events.MaxLabelLength)
 	}
 	hash, err := hex.DecodeString(k.SHA256)
 	if err != nil || len(hash) != sha256.Size {
 		return fmt.Errorf("key %q: sha256 must be 64 hexadecimal digits", k.ID)
 	}
 	copy(k.hash[:], hash)
+	if k.hash == sha256.Sum256(nil) {
+		return fmt.Errorf("key %q: sha256 is that of no token at all", k.ID)
+	}
+	if k.RateLimit < 0 || k.RateLimit > mostOfKey || k.MaxStreams < 0 || k.MaxStreams > mostOfKey {
+		return fmt.Errorf("key %q: rate_limit and max_streams must be from 0 to %d", k.ID, mostOfKey)
+	}
 	if len(k.Scopes) == 0 {
 		return fmt.Errorf("key %q: has no scopes", k.ID)
 	}
+	k.scopes = nil
 	for _, text := range k.Scopes {
 		sc, err := parseScope(text)
 		if err != nil {
@@ -92,94 +104,61 @@ func (k *Key) prepare() error {
 	return nil
 }
 
-// NewKeys checks that no two keys have the same id or token.
-func NewKeys(keys ...*Key) (*Keys, error) {
-	for i, k := range keys {
-		if slices.ContainsFunc(keys[:i], func(o *Key) bool { return o.ID == k.ID || o.hash == k.hash }) {
-			return nil, fmt.Errorf("key %q: another key has the same id or token", k.ID)
-		}
+// ErrExpired is returned for a key that is to be rotated and lets nobody in any more.
+var ErrExpired = errors.New("the key has expired")
+
+// Rotate returns a new key with the same name, scopes and limits, with its token, and the key as it is to be kept until the
+// callers have the new one: it expires after the overlap, or before, if it did.
+func (k *Key) Rotate(overlap time.Duration, now time.Time) (next, old *Key, token string, err error) {
+	if k.expired(now) {
+		return nil, nil, "", ErrExpired
 	}
-	return &Keys{keys}, nil
+	if next, token, err = NewKey("", k.Name, k.Scopes); err != nil {
+		return nil, nil, "", err
+	}
+	next.RateLimit, next.MaxStreams = k.RateLimit, k.MaxStreams
+	old = k.ending(now.Add(overlap))
+	return next, old, token, nil
 }
 
-// keysFile is the content of a keys file.
-type keysFile struct {
-	Keys []*Key `json:"keys"`
+// ending returns the key with an end at that time, if it has none before.
+func (k *Key) ending(at time.Time) *Key {
+	old := *k
+	if at = at.UTC().Truncate(time.Second); old.Expires.IsZero() || at.Before(old.Expires) {
+		old.Expires = at
+	}
+	return &old
 }
 
-// ReadKeysFile reads the keys of a file {"keys": [{"id","name","sha256","scopes"}]}.
-func ReadKeysFile(path string) ([]*Key, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the file.
-	if err != nil {
-		return nil, err
-	}
-	var file keysFile
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: something follows after the keys", path)
-	}
-	if len(file.Keys) == 0 {
-		return nil, fmt.Errorf("%s: holds no keys", path)
-	}
-	for _, key := range file.Keys {
-		if key == nil {
-			return nil, fmt.Errorf("%s: a key is null", path)
-		}
-		if err := key.prepare(); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return file.Keys, nil
-}
+// expired reports whether the key lets nobody in any more.
+func (k *Key) expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 
-// AddToKeysFile appends a key to a keys file, which is made when it is not there, readable by its owner only.
-func AddToKeysFile(path string, key *Key) error {
-	keys, err := ReadKeysFile(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+// sourceOf returns the source of an event that the key publishes, of which the caller gave one or none.
+func (k *Key) sourceOf(given string) string {
+	if given != "" && slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allowsSource(given) }) {
+		return given
 	}
-	keys = append(keys, key)
-	if _, err := NewKeys(keys...); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(keysFile{keys}, "", "  ")
-	if err != nil {
-		return err
-	}
-	next := path + ".new" // A hub that reads the file meanwhile sees the old one or the new one.
-	if err := os.WriteFile(next, append(raw, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(next, path)
+	return k.Name
 }
-
-// find returns the key of a token, in a time that does not depend on how much of it is right; nil when there is none.
-func (k *Keys) find(token string) *Key {
-	sum := sha256.Sum256([]byte(token))
-	var found *Key
-	for _, key := range k.keys {
-		if subtle.ConstantTimeCompare(sum[:], key.hash[:]) == 1 {
-			found = key
-		}
-	}
-	return found
-}
-
-// Empty reports whether there are no keys.
-func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
 // mayPublish reports whether the key allows an event of this type on this channel.
 func (k *Key) mayPublish(ch events.Channel, eventType string) bool {
 	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allows("publish", ch, eventType) })
 }
 
+// mayPublishSome reports whether the key allows an event of some type on this channel; the zero one is any.
+func (k *Key) mayPublishSome(ch events.Channel) bool {
+	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allowsSome("publish", ch) })
+}
+
 // maySubscribe reports whether the key allows reading this channel.
 func (k *Key) maySubscribe(ch events.Channel) bool {
 	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allows("subscribe", ch, "") })
+}
+
+// maySubscribeSome reports whether the key allows reading some channel.
+func (k *Key) maySubscribeSome() bool {
+	return slices.ContainsFunc(k.scopes, func(s scope) bool { return s.allowsSome("subscribe", events.Channel{}) })
 }
 
 // mayUseTemp reports whether the key allows temporary data of a namespace.

@@ -4,13 +4,19 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/connectbot-hub/connecthub/api"
 )
@@ -173,9 +179,9 @@ func TestKeysFileErrors(t *testing.T) {
 	good := fmt.Sprintf(`{"id":"a","name":"bot","sha256":"%s","scopes":["*"]}`, hash)
 	change := func(old, new string) string { return `{"keys":[` + strings.Replace(good, old, new, 1) + `]}` }
 	for name, tt := range map[string]struct{ content, want string }{
-		"empty":            {"", "EOF"},
-		"no JSON":          {"cbh_secret", "invalid character"},
-		"array":            {"[" + good + "]", "cannot unmarshal"},
+		"empty":            {"", "ends too early"},
+		"no JSON":          {"cbh_secret", "is no JSON: at byte 0"},
+		"array":            {"[" + good + "]", "is no object"},
 		"no keys":          {`{}`, "no keys"},
 		"empty list":       {`{"keys":[]}`, "no keys"},
 		"null":             {`{"keys":[null]}`, "key"},
@@ -189,8 +195,25 @@ func TestKeysFileErrors(t *testing.T) {
 		"a token for hash": {change(hash, "cbh_secret"), "sha256"},
 		"no scopes":        {change(`["*"]`, "[]"), "no scopes"},
 		"unknown scope":    {change(`"*"`, `"publish"`), `"publish" is no scope`},
-		"cut":              {`{"keys":[` + good, "EOF"},
-		"more behind":      {`{"keys":[` + good + `]} {"keys":[` + good + `]}`, "after"},
+		"cut":              {`{"keys":[` + good, "ends too early"},
+		"more behind":      {`{"keys":[` + good + `]} {"keys":[` + good + `]}`, "is no JSON: at byte"},
+		"named twice":      {`{"keys":[` + good + `],"keys":[]}`, `"/keys" is named twice`},
+		"scopes twice":     {change(`"scopes"`, `"scopes":["menus"],"scopes"`), `"/keys/0/scopes" is named twice`},
+		"other case":       {change(`"scopes"`, `"Scopes"`), `"/keys/0/Scopes" is not known`},
+		"wrong kind":       {change(`["*"]`, `"*"`), `"/keys/0/scopes" is not of the kind`},
+		"no time":          {change(`"id"`, `"expires":"cbh_secret","id"`), `"/keys/0/expires" is not of the kind`},
+		"local time":       {change(`"id"`, `"expires":"2026-11-22T10:00:00","id"`), `"/keys/0/expires" is not of the kind`},
+		"negative limit":   {change(`"id"`, `"rate_limit":-1,"id"`), "rate_limit and max_streams must be from 0 to 1000000"},
+		"too many streams": {change(`"id"`, `"max_streams":1000001,"id"`), "rate_limit and max_streams must be from 0 to 1000000"},
+		"half a request":   {change(`"id"`, `"rate_limit":0.5,"id"`), `"/keys/0/rate_limit" is not of the kind`},
+		"no token's hash":  {change(hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), "sha256 is that of no token at all"},
+		"twins":            {`{"keys":[` + good + `,` + good + `]}`, "another key has the same id or token"},
+		"a line break":     {change(`"id":"a"`, `"id":"a\nb"`), `key "a\nb": id and name`},
+		"an escape":        {change(`"name":"bot"`, `"name":"\u001b[31m"`), `key "a": id and name`},
+		"a huge id":        {change(`"id":"a"`, `"id":"`+strings.Repeat("s3", 1<<20)+`"`), `…: id and name`},
+		"a huge scope":     {change(`"*"`, `"`+strings.Repeat("s3", 1<<20)+`"`), `… is no scope`},
+		"too large":        {change(`"id"`, strings.Repeat(" ", api.MaxKeysFile)+`"id"`), "more than 4194304 bytes"},
+		"not UTF-8":        {change(`"name":"bot"`, "\"name\":\"\xff\""), "is no JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,6 +227,9 @@ func TestKeysFileErrors(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("the error says %q, want the file and %q", err, tt.want)
+			}
+			if len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\x1b") {
+				t.Errorf("the error is not fit for a log: %.200q", err)
 			}
 			if strings.Contains(err.Error(), "secret") {
 				t.Errorf("the error repeats a token: %v", err)
@@ -223,4 +249,137 @@ func TestKeysFileErrors(t *testing.T) {
 	if _, err := api.ReadKeysFile(filepath.Join(t.TempDir(), "none.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file gives %v", err)
 	}
+}
+
+// TestKeysFileIsChangedByMany lets many add keys at once, each of which must be there in the end.
+func TestKeysFileIsChangedByMany(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	const many = 30
+	var adding sync.WaitGroup
+	for n := range many {
+		adding.Go(func() {
+			key, _, err := api.NewKey(fmt.Sprint("key", n), "bot", []string{"*"})
+			if err == nil {
+				err = api.AddToKeysFile(path, key)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	adding.Wait()
+	keys, err := api.ReadKeysFile(path)
+	if err != nil || len(keys) != many {
+		t.Errorf("the file holds %d keys, want %d: %v", len(keys), many, err)
+	}
+}
+
+// TestKeysFileKeepsItsMode checks that a change neither opens the file to others nor takes a link away.
+func TestKeysFileKeepsItsMode(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "keys.json"), filepath.Join(dir, "link.json")
+	one, _ := makeKey(t, "one", "bot", "*")
+	if err := api.AddToKeysFile(path, one); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	for n, mode := range map[int]os.FileMode{0: 0o600, 1: 0o640, 2: 0o644, 3: 0o400} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		key, _ := makeKey(t, fmt.Sprint(n), "bot", "*")
+		if err := api.AddToKeysFile(link, key); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Lstat(path); err != nil || info.Mode() != mode&0o660 {
+			t.Errorf("the mode was %v and is %v, %v", mode, info.Mode(), err)
+		}
+		if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("the link is none: %v, %v", info.Mode(), err)
+		}
+	}
+	if keys, err := api.ReadKeysFile(path); err != nil || len(keys) != 5 {
+		t.Errorf("the file holds %d keys: %v", len(keys), err)
+	}
+	failed := errors.New("changed my mind")
+	before, _ := os.ReadFile(path)
+	if err := api.ChangeKeysFile(path, func([]*api.Key) ([]*api.Key, error) { return nil, failed }); !errors.Is(err, failed) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := api.ChangeKeysFile(path, func([]*api.Key) ([]*api.Key, error) { return nil, nil }); err == nil {
+		t.Error("all keys were taken out")
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != string(before) {
+		t.Errorf("the file was changed: %s, %v", now, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("something was left: %v, %v", entries, err)
+	}
+}
+
+func TestRotate(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	key, token := makeKey(t, "old", "bot", "publish:*", "menus")
+	key.RateLimit, key.MaxStreams = 5, 7
+	next, old, newToken, err := key.Rotate(time.Hour, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.ID == "old" || next.Name != "bot" || !slices.Equal(next.Scopes, key.Scopes) || next.RateLimit != 5 || next.MaxStreams != 7 ||
+		!next.Expires.IsZero() || newToken == token || next.SHA256 == old.SHA256 {
+		t.Errorf("the new key is %+v", next)
+	}
+	if old.ID != "old" || !old.Expires.Equal(now.Add(time.Hour)) || old.SHA256 != key.SHA256 {
+		t.Errorf("the old key is %+v", old)
+	}
+	if _, sooner, _, err := old.Rotate(2*time.Hour, now); err != nil || !sooner.Expires.Equal(now.Add(time.Hour)) {
+		t.Errorf("a key that ends anyway gets the end %v, %v", sooner.Expires, err)
+	}
+	if _, _, _, err := old.Rotate(time.Hour, now.Add(time.Hour)); !errors.Is(err, api.ErrExpired) {
+		t.Errorf("a key that has expired was rotated: %v", err)
+	}
+}
+
+// FuzzKeysFile checks that whatever a file holds is refused, with an error fit for a log, or is keys that can be used and are
+// the same once they were written and read again.
+func FuzzKeysFile(f *testing.F) {
+	hash := strings.Repeat("a", 64)
+	for _, seed := range []string{
+		"", "{}", "null", `{"keys":[]}`, `{"keys":[null]}`, `{"keys":[{"id":"a","name":"b","sha256":"` + hash + `","scopes":["*"]}]}`,
+		`{"keys":[{"id":"a","name":"b","sha256":"` + hash + `","scopes":["temp:user_1","source:x"],"expires":"2026-11-22T10:00:00+03:00","rate_limit":5,"max_streams":1}]}`,
+		`{"keys":[{"id":"a","id":"b"}]}`, `{"KEYS":[]}`, `{"keys":[{"expires":"0001-01-01T00:00:00Z"}]}`, "\xef\xbb\xbf{}", `{"keys":{}}`,
+		`{"keys":[{"id":"a\u0000","name":"b","sha256":"` + hash + `","scopes":["*"]}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		keys, err := api.ParseKeys(raw)
+		if err != nil {
+			if text := err.Error(); len(text) > 2000 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+				t.Fatalf("the error is not fit for a log: %.300q", text)
+			}
+			return
+		}
+		if len(keys) == 0 {
+			t.Fatal("there are no keys and no error")
+		}
+		for _, key := range keys {
+			if strings.ContainsFunc(key.ID+key.Name, func(r rune) bool { return !unicode.IsPrint(r) }) || len(key.ID) > 128 || len(key.Scopes) == 0 {
+				t.Fatalf("the key %+v was taken", key)
+			}
+		}
+		written, err := json.Marshal(map[string]any{"keys": keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := api.ParseKeys(written)
+		if err != nil || len(again) != len(keys) || !again[0].Expires.Equal(keys[0].Expires) || again[0].ID != keys[0].ID {
+			t.Fatalf("written and read again: %v", err)
+		}
+	})
 }

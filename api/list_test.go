@@ -194,7 +194,7 @@ func TestListTypes(t *testing.T) {
 		"user.created": "global", "user.updated": "user global", "user.deleted": "global", "user.login": "user", "user.logout": "user",
 		"activity.created": "user", "activity.updated": "user", "activity.cancelled": "user", "activity.completed": "user",
 		"matching.request": "service", "matching.completed": "service user", "matching.failed": "service",
-		"system.cache_cleared": "user global", "system.service_started": "global", "system.service_stopped": "global",
+		"system.cache_cleared": "user global", "system.service_started": "global", "system.service_stopped": "global", "system.health_changed": "global",
 		"notification.sent": "user", "notification.delivered": "user", "notification.read": "user",
 		"system.maintenance": "global", "user.menu_opened": "user", "user.cache_cleared": "user",
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -114,12 +113,8 @@ func readMatching(c echo.Context, key string) (matching.Terms, []byte, error) {
 
 // callOf is what goes along to the matching service.
 func callOf(c echo.Context) javaclient.Call {
-	header := c.Request().Header
-	return javaclient.Call{
-		RequestID:   requestID(c),
-		Traceparent: header.Get("Traceparent"),
-		Tracestate:  strings.Join(header["Tracestate"], ","), // Lines of one list, as W3C Trace Context has it.
-	}
+	parent, state := traceOf(c)
+	return javaclient.Call{RequestID: requestID(c), Traceparent: parent, Tracestate: state}
 }
 
 // answerMatched answers with what was matched.

@@ -17,6 +17,7 @@ import (
 	"github.com/connectbot-hub/connecthub/internal/jobqueue"
 	"github.com/connectbot-hub/connecthub/internal/once"
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
+	"github.com/connectbot-hub/connecthub/internal/tracing"
 	"github.com/connectbot-hub/connecthub/javaclient"
 	"github.com/connectbot-hub/connecthub/matching"
 	"github.com/connectbot-hub/connecthub/tempdata"
@@ -54,10 +55,13 @@ func (h *hub) wireMatching(tb testing.TB, deps *api.Deps, o options) {
 		}
 	}
 	m := *o.matching
-	m.client.URL, m.client.Logger = m.java.server.URL, o.api.Logger
+	m.client.URL, m.client.Logger, m.client.Tracing = m.java.server.URL, o.api.Logger, o.api.Tracing
 	rdb, err := redisconn.Open(o.redis.URL())
 	must(err)
 	tb.Cleanup(func() { _ = rdb.Close() })
+	if o.api.Tracing != nil {
+		rdb.AddHook(tracing.Redis(o.api.Tracing, "main"))
+	}
 	client, err := javaclient.New(m.client)
 	must(err)
 	tb.Cleanup(client.Close)
@@ -78,7 +82,7 @@ func (h *hub) wireMatching(tb testing.TB, deps *api.Deps, o options) {
 	must(err)
 	jobs, err := matching.NewJobs(matching.JobsConfig{
 		Matcher: matcher, Queue: queue, Publish: tellOf(deps.Publisher), Project: projectInto(deps.Temp),
-		RetryFor: m.retryFor, Logger: o.api.Logger,
+		RetryFor: m.retryFor, Logger: o.api.Logger, Tracing: o.api.Tracing,
 	})
 	must(err)
 	must(jobs.Start(tb.Context()))
@@ -111,7 +115,8 @@ func tellOf(pub publisher) func(context.Context, matching.Event) error {
 			return err
 		}
 		_, err = pub.Publish(ctx, events.Message{
-			Channel: ch, Type: e.Type, ID: e.ID, CorrelationID: e.CorrelationID, Source: "connecthub", Data: e.Data,
+			Channel: ch, Type: e.Type, ID: e.ID, CorrelationID: e.CorrelationID, Traceparent: e.Traceparent,
+			Source: "connecthub", Data: e.Data,
 		})
 		return err
 	}

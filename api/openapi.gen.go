@@ -2850,15 +2850,27 @@ type ServerInterface interface {
 	// GetHealth Every check
 	// (GET /health)
 	GetHealth(ctx echo.Context) error
+	// HeadHealth Every check, in a word
+	// (HEAD /health)
+	HeadHealth(ctx echo.Context) error
 	// GetLiveness Is the process alive
 	// (GET /health/live)
 	GetLiveness(ctx echo.Context) error
+	// HeadLiveness Is the process alive, in a word
+	// (HEAD /health/live)
+	HeadLiveness(ctx echo.Context) error
 	// GetReadiness Can it take requests
 	// (GET /health/ready)
 	GetReadiness(ctx echo.Context) error
+	// HeadReadiness Can it take requests, in a word
+	// (HEAD /health/ready)
+	HeadReadiness(ctx echo.Context) error
 	// GetStartup Has it started
 	// (GET /health/startup)
 	GetStartup(ctx echo.Context) error
+	// HeadStartup Has it started, in a word
+	// (HEAD /health/startup)
+	HeadStartup(ctx echo.Context) error
 	// GetOpenAPI This contract
 	// (GET /openapi.yaml)
 	GetOpenAPI(ctx echo.Context) error
@@ -3070,12 +3082,30 @@ func (w *ServerInterfaceWrapper) GetHealth(ctx echo.Context) error {
 	return err
 }
 
+// HeadHealth converts echo context to params.
+func (w *ServerInterfaceWrapper) HeadHealth(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HeadHealth(ctx)
+	return err
+}
+
 // GetLiveness converts echo context to params.
 func (w *ServerInterfaceWrapper) GetLiveness(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetLiveness(ctx)
+	return err
+}
+
+// HeadLiveness converts echo context to params.
+func (w *ServerInterfaceWrapper) HeadLiveness(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HeadLiveness(ctx)
 	return err
 }
 
@@ -3088,12 +3118,30 @@ func (w *ServerInterfaceWrapper) GetReadiness(ctx echo.Context) error {
 	return err
 }
 
+// HeadReadiness converts echo context to params.
+func (w *ServerInterfaceWrapper) HeadReadiness(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HeadReadiness(ctx)
+	return err
+}
+
 // GetStartup converts echo context to params.
 func (w *ServerInterfaceWrapper) GetStartup(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetStartup(ctx)
+	return err
+}
+
+// HeadStartup converts echo context to params.
+func (w *ServerInterfaceWrapper) HeadStartup(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HeadStartup(ctx)
 	return err
 }
 
@@ -5056,9 +5104,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/matching/requests/:request_id", wrapper.GetMatchingRequest, options.OperationMiddlewares["getMatchingRequest"]...)
 	router.POST(options.BaseURL+"/v1/matching/requests/:request_id/retry", wrapper.RetryMatchingRequest, options.OperationMiddlewares["retryMatchingRequest"]...)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
+	router.HEAD(options.BaseURL+"/health", wrapper.HeadHealth, options.OperationMiddlewares["headHealth"]...)
 	router.GET(options.BaseURL+"/health/live", wrapper.GetLiveness, options.OperationMiddlewares["getLiveness"]...)
+	router.HEAD(options.BaseURL+"/health/live", wrapper.HeadLiveness, options.OperationMiddlewares["headLiveness"]...)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)
+	router.HEAD(options.BaseURL+"/health/ready", wrapper.HeadReadiness, options.OperationMiddlewares["headReadiness"]...)
 	router.GET(options.BaseURL+"/health/startup", wrapper.GetStartup, options.OperationMiddlewares["getStartup"]...)
+	router.HEAD(options.BaseURL+"/health/startup", wrapper.HeadStartup, options.OperationMiddlewares["headStartup"]...)
 	router.GET(options.BaseURL+"/stats", wrapper.GetStats, options.OperationMiddlewares["getStats"]...)
 	router.POST(options.BaseURL+"/stats/reset", wrapper.ResetStats, options.OperationMiddlewares["resetStats"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)

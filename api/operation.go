@@ -2,6 +2,7 @@ package api
 
 import (
 	_ "embed"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -29,7 +30,13 @@ func (s *Server) GetDocs(c echo.Context) error {
 
 // GetLiveness answers GET /health/live: the process answers, whatever else is wrong.
 func (s *Server) GetLiveness(c echo.Context) error {
-	return s.answerHealth(c, health.Report{Status: health.Pass})
+	return c.Blob(http.StatusOK, healthJSON, s.live)
+}
+
+// alive is the body of GET /health/live: always the same, so that a probe is answered at once whatever else goes on.
+func alive(version string) []byte {
+	body, _ := json.Marshal(Health{Status: HealthStatusPass, Version: version, Checks: map[string][]HealthCheck{}}) // Texts are always JSON.
+	return append(body, '\n')
 }
 
 // GetHealth answers GET /health.
@@ -48,6 +55,17 @@ func (s *Server) GetReadiness(c echo.Context) error {
 	return s.answerHealth(c, report)
 }
 
+// healthJSON is the media type of draft-inadarei-api-health-check.
+const healthJSON = "application/health+json"
+
+// timestamp writes a time, and nothing for none.
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
 func (s *Server) answerHealth(c echo.Context, report health.Report) error {
 	body := Health{
 		Status: HealthStatus(report.Status), Version: s.cfg.Version, Checks: make(map[string][]HealthCheck, len(report.Results)),
@@ -55,14 +73,15 @@ func (s *Server) answerHealth(c echo.Context, report health.Report) error {
 	for _, r := range report.Results {
 		body.Checks[r.Name] = []HealthCheck{{
 			ComponentType: r.Component, Status: HealthStatus(r.Status), Output: r.Output,
-			Time: r.At.UTC().Format(time.RFC3339Nano), ObservedValue: float64(r.Took.Microseconds()) / 1000, ObservedUnit: "ms",
+			Time: timestamp(r.At), ObservedValue: float64(r.Took.Microseconds()) / 1000, ObservedUnit: "ms",
+			Since: timestamp(r.Since), LastError: r.LastError, LastErrorAt: timestamp(r.LastErrorAt),
 		}}
 	}
 	status := http.StatusOK
 	if report.Status == health.Fail {
 		status = http.StatusServiceUnavailable
 	}
-	c.Response().Header().Set(echo.HeaderContentType, "application/health+json")
+	c.Response().Header().Set(echo.HeaderContentType, healthJSON)
 	c.Response().WriteHeader(status)
 	return c.Echo().JSONSerializer.Serialize(c, body, "")
 }
@@ -77,6 +96,18 @@ func (s *Server) GetStartup(c echo.Context) error {
 	}
 	return s.answerHealth(c, report)
 }
+
+// HeadHealth answers HEAD /health. Of this and the next three, package http leaves out the body.
+func (s *Server) HeadHealth(c echo.Context) error { return s.GetHealth(c) }
+
+// HeadLiveness answers HEAD /health/live.
+func (s *Server) HeadLiveness(c echo.Context) error { return s.GetLiveness(c) }
+
+// HeadReadiness answers HEAD /health/ready.
+func (s *Server) HeadReadiness(c echo.Context) error { return s.GetReadiness(c) }
+
+// HeadStartup answers HEAD /health/startup.
+func (s *Server) HeadStartup(c echo.Context) error { return s.GetStartup(c) }
 
 // ResetStats answers POST /stats/reset.
 func (s *Server) ResetStats(c echo.Context) error {

@@ -86,8 +86,12 @@ func after(err, wrapped error) string {
 	return text
 }
 
-func unauthorized(detail string) *problem {
-	return &problem{status: http.StatusUnauthorized, code: codeUnauthorized, title: "A valid key is required", detail: detail}
+// unauthorized is the same for no key, a wrong one, and one that was revoked or has expired: it tells nobody which there are.
+func unauthorized() *problem {
+	return &problem{
+		status: http.StatusUnauthorized, code: codeUnauthorized, title: "A valid key is required",
+		detail: "Send the token of a valid key in the header Authorization: Service <token>.",
+	}
 }
 
 func forbidden(detail string) *problem {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/tempdata"
@@ -22,6 +24,7 @@ import (
 //     temp:sessions               the values of one namespace
 //     temp:user_*                 temporary data of all users; likewise temp:user_123 of one
 //     temp:conversations          the histories of dialogues
+//     source:*                    publish in anybody's name; likewise source:django-connectbot in that one
 type scope struct {
 	action string
 	// anyOf is the scope whose every channel is meant, channel the one that is meant, types the types that are.
@@ -30,6 +33,8 @@ type scope struct {
 	types   *events.Pattern
 	// namespace limits temporary data, "" does not.
 	namespace string
+	// source is the one name to publish in, "" is any.
+	source string
 }
 
 // What stands for a namespace in scopes, but is none that callers may name.
@@ -50,9 +55,14 @@ func parseScope(s string) (scope, error) {
 		return scope{action: s}, nil
 	}
 	action, what, ok := strings.Cut(s, ":")
-	bad := fmt.Errorf("%q is no scope: want *, publish:…, subscribe:…, menus, temp, temp:…, match or admin", s)
-	if ok && action == "temp" && tempScope(what) {
+	bad := fmt.Errorf("%s is no scope: want *, publish:…, subscribe:…, menus, temp, temp:…, match, admin or source:…", shown(s))
+	switch {
+	case ok && action == "temp" && tempScope(what):
 		return scope{action: action, namespace: what}, nil
+	case ok && action == "source" && what == "*":
+		return scope{action: action}, nil
+	case ok && action == "source" && isLabel(what) && !strings.Contains(what, "*"):
+		return scope{action: action, source: what}, nil
 	}
 	if !ok || action != "publish" && action != "subscribe" {
 		return scope{}, bad
@@ -79,6 +89,20 @@ func parseScope(s string) (scope, error) {
 		return sc, nil
 	}
 	return scope{}, bad
+}
+
+// isLabel reports whether a text may name a key or who publishes: it can be shown anywhere, and an event can have it.
+func isLabel(text string) bool {
+	return text != "" && len(text) <= events.MaxLabelLength && utf8.ValidString(text) && text == strings.TrimSpace(text) &&
+		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// shown makes a text from a file fit for a message: quoted, and not longer than what it could rightly be.
+func shown(text string) string {
+	if len(text) > events.MaxLabelLength {
+		return fmt.Sprintf("%q…", strings.ToValidUTF8(text[:events.MaxLabelLength], ""))
+	}
+	return fmt.Sprintf("%q", text)
 }
 
 // tempScope reports whether a scope of temporary data may be limited so.
@@ -113,7 +137,7 @@ func (s scope) allows(action string, ch events.Channel, eventType string) bool {
 	switch {
 	case s.action == "*":
 		return true
-	case s.action != action, s.namespace != "":
+	case s.action != action, s.namespace != "", s.source != "":
 		return false
 	case s.types != nil:
 		return s.types.Match(eventType)
@@ -122,4 +146,15 @@ func (s scope) allows(action string, ch events.Channel, eventType string) bool {
 	default:
 		return s.channel.IsZero() || s.channel == ch
 	}
+}
+
+// allowsSome reports whether the scope allows an action on a channel, for events of some type. The zero channel is some
+// channel.
+func (s scope) allowsSome(action string, ch events.Channel) bool {
+	return s.action == action && (ch.IsZero() || s.types != nil) || s.allows(action, ch, "")
+}
+
+// allowsSource reports whether the scope allows publishing in a name.
+func (s scope) allowsSource(name string) bool {
+	return s.action == "*" || s.action == "source" && (s.source == "" || s.source == name)
 }

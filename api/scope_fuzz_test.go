@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/events"
@@ -21,6 +23,8 @@ func FuzzScope(f *testing.F) {
 		"subscribe:user.*", "publish:", "publish", ":", "", "**", "*:*", "publish:**", "publish:user:**", "Publish:*", " *", "publish:*\n",
 		"subscribe:service:*:x", "publish:gap", "publish:user", "temp:", "temp:sessions", "temp:user_*", "temp:user_123", "temp:user_0",
 		"temp:user_007", "temp:user_", "temp:user_x", "temp:*", "temp:conversations", "temp:a b", "temp:user_9223372036854775808", "menus:main",
+		"source:*", "source:bot", "source:", "source", "source:**", "source: bot", "source:a\nb", "source:django-connectbot", "source:почта",
+		"source:\xff", "source:" + strings.Repeat("a", 129),
 	} {
 		f.Add(scope)
 	}
@@ -40,9 +44,16 @@ func FuzzScope(f *testing.F) {
 			good = err == nil || what == "user_*" || what == "conversations" ||
 				errors.Is(err, tempdata.ErrReserved) && notWhole == nil && what == tempdata.UserNamespace(n) && n > 0
 		}
+		if action == "source" {
+			visible := !strings.ContainsFunc(what, func(r rune) bool { return !unicode.IsPrint(r) || r == '*' })
+			good = what == "*" || what != "" && len(what) <= 128 && utf8.ValidString(what) && what == strings.TrimSpace(what) && visible
+		}
 		err := api.ParseScope(scope)
 		if (err == nil) != good {
 			t.Fatalf("%q: %v", scope, err)
+		}
+		if err != nil && (len(err.Error()) > 1000 || strings.ContainsFunc(err.Error(), unicode.IsControl) || !utf8.ValidString(err.Error())) {
+			t.Fatalf("%q: the error is not fit for a log: %q", scope, err)
 		}
 		// A key takes the scope exactly when the parser does.
 		if _, _, keyErr := api.NewKey("id", "name", []string{scope}); (keyErr == nil) != (err == nil) {

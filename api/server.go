@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -165,10 +164,11 @@ type Config struct {
 	Limits Limits
 	// TLS makes Serve speak TLS. Default: it does not.
 	TLS *tls.Config
-	// Tracing makes a span of each request. Default: nil, which costs nothing.
+	// Tracing makes a span of each request, but of streams and of those for health and metrics. Default: nil, which costs
+	// nothing.
 	Tracing trace.TracerProvider
-	// OnRequest is told of each request when it was answered, a stream when it ended. It must be quick and safe for
-	// concurrent use. Default: nobody.
+	// OnRequest is told of each request when it was answered, a stream when it begins, over HTTP/2 when it ends. It must be
+	// quick and safe for concurrent use. Default: nobody.
 	OnRequest func(RequestInfo)
 	// Audit gets a line for each administrative action. Default: Logger.
 	Audit *zap.Logger
@@ -240,11 +240,21 @@ type Server struct {
 	cfg  Config
 	log  *zap.Logger
 	http *http.Server
+	// rules say who may use which route.
+	rules map[route]rule
+	// live is the body of GET /health/live.
+	live []byte
 
-	// streams counts the open streams, streaming the goroutines of those that have a connection to themselves, one of taken.
-	streams   atomic.Int64
-	streaming sync.WaitGroup
-	taken     connections
+	// places counts the open streams, streaming the goroutines of those that have one of the connections to themselves.
+	places      places
+	streaming   sync.WaitGroup
+	connections *connections
+	// guesses counts the requests without a valid token, limited is what Limited returns.
+	guesses *ratelimit.Limiter
+	limited limitedRequests
+	// answered and refused are what Requests and Refused return.
+	answered answeredRequests
+	refused  refusedEvents
 	// draining is closed when the server begins to shut down.
 	draining  chan struct{}
 	drainOnce sync.Once
@@ -258,9 +268,9 @@ const writeTimeout = 30 * time.Second
 func New(deps Deps, cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	s := &Server{
-		deps: deps, cfg: cfg, log: cfg.Logger,
+		deps: deps, cfg: cfg, log: cfg.Logger, rules: rules(), live: alive(cfg.Version),
 		draining: make(chan struct{}), serveErr: make(chan error, 1),
-		taken: connections{open: map[net.Conn]struct{}{}},
+		connections: newConnections(cfg.MaxConnections), guesses: ratelimit.New(ratelimit.Config{MaxCallers: mostGuessers}),
 	}
 	s.http = &http.Server{
 		Handler: s.routes(),
@@ -271,6 +281,8 @@ func New(deps Deps, cfg Config) *Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		TLSConfig:         cfg.TLS,
+		ConnState:         s.connections.changed,
 		ErrorLog:          zap.NewStdLog(cfg.Logger.WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel))),
 	}
 	return s
@@ -282,9 +294,12 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 func (s *Server) routes() http.Handler {
 	e := echo.New()
 	e.HideBanner = true
-	e.IPExtractor = echo.ExtractIPDirect() // No header is believed: there is no configured proxy.
+	e.IPExtractor = clientAddress(s.cfg.TrustedProxies)
 	e.HTTPErrorHandler = s.handleError
-	e.Use(s.observe, s.authenticate, s.limit, oneSegment, oneLine)
+	if s.cfg.Tracing != nil {
+		e.Use(traced(s.cfg.Tracing))
+	}
+	e.Use(s.observe, s.authenticate, s.limit, s.authorize, oneSegment, oneLine)
 	RegisterHandlers(e, s)
 	// These are not generated; see oapi-codegen.yaml.
 	e.GET("/v1/menus/:user_id/:menu_type", s.GetMenu)
@@ -320,9 +335,13 @@ func oneLine(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// Serve answers requests on the listener until Shutdown. It returns nil after Shutdown.
+// Serve answers requests on the listener, over TLS if Config says so, until Shutdown. It returns nil after Shutdown.
 func (s *Server) Serve(listener net.Listener) error {
-	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	serve := s.http.Serve
+	if s.cfg.TLS != nil {
+		serve = func(listener net.Listener) error { return s.http.ServeTLS(listener, "", "") }
+	}
+	if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("api: %w", err)
 	}
 	return nil
@@ -335,7 +354,7 @@ func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.draining) }) }
 // returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	inTime := context.AfterFunc(ctx, s.taken.cutOff)
+	inTime := context.AfterFunc(ctx, s.connections.cutOff)
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
@@ -415,6 +434,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				err = nil
 			}
 			s.logRequest(c, id, start, failure)
+			s.answered.add(c.Response().Status)
 			if s.cfg.OnRequest != nil {
 				s.cfg.OnRequest(RequestInfo{c.Request().Method, c.Path(), c.Response().Status, time.Since(start)})
 			}
@@ -446,6 +466,7 @@ func (s *Server) logRequest(c echo.Context, id string, start time.Time, failure 
 	if key := keyOf(c); key != nil {
 		fields = append(fields, zap.String("key", key.ID))
 	}
+	fields = append(fields, traceFields(c)...)
 	if level >= zapcore.WarnLevel {
 		fields = append(fields, zap.Error(failure))
 	}

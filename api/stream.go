@@ -36,21 +36,27 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 	if err := allowSubscribe(c, channels...); err != nil {
 		return err
 	}
+	right := admission{keys: s.cfg.Keys, key: keyOf(c), channels: channels}
+	if !right.renew() {
+		return unauthorized() // The keys were replaced since it was let in.
+	}
 	if s.isDraining() {
 		return shuttingDown()
 	}
-	if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
-		s.streams.Add(-1)
-		return &problem{
-			status: http.StatusTooManyRequests, code: codeTooManyStreams, title: "Too many streams",
-			detail: "The hub has as many open streams as it may have. Try again later, or at another hub.", retryAfter: 5,
-		}
+	leave, err := s.takePlace(right.key)
+	if err != nil {
+		return err
 	}
+	running := false // And then run leaves.
+	defer func() {
+		if !running {
+			leave()
+		}
+	}()
 	w := &streamWriter{follow: func(ctx context.Context) (*events.Stream, error) {
 		return s.deps.Fanout.Follow(ctx, from, types, channels...)
-	}}
+	}, admission: right, leave: leave}
 	if w.stream, err = w.follow(c.Request().Context()); err != nil && !errors.Is(err, events.ErrUnavailable) {
-		s.streams.Add(-1)
 		return err
 	}
 	if from.IsZero() {
@@ -61,14 +67,15 @@ func (s *Server) Stream(c echo.Context, params StreamParams) error {
 	header.Set("X-Accel-Buffering", "no") // nginx would hold events back.
 	s.streaming.Add(1)                    // While package http still waits for this request: Shutdown may not miss what begins below.
 	defer s.streaming.Done()
+	running = true
 	if conn, err := takeConnection(c); err == nil {
 		w.send = writeTo(conn, s.cfg.StreamWriteTimeout)
 		ctx, cancel := context.WithCancel(context.WithoutCancel(c.Request().Context()))
 		s.streaming.Go(func() {
 			defer cancel()
 			defer s.survive()
-			s.taken.add(conn)
-			defer s.taken.remove(conn)
+			s.connections.keep(conn)
+			defer s.connections.remove(conn)
 			defer func() { _ = conn.Close() }() // It ends the watch; an error would be of a connection that is gone anyway.
 			s.run(ctx, w)
 		})
@@ -133,7 +140,7 @@ func streamParams(params StreamParams) ([]events.Channel, events.Pattern, events
 
 // run sends frames until the reader leaves or is too slow, or the hub shuts down, and closes the stream.
 func (s *Server) run(ctx context.Context, w *streamWriter) {
-	defer s.streams.Add(-1)
+	defer w.leave()
 	if w.stream == nil && !s.awaitRedis(ctx, w) {
 		return
 	}
@@ -158,7 +165,7 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 			return
 		case err != nil:
 			return
-		case sent && !s.isDraining() && ctx.Err() == nil:
+		case sent && !s.isDraining() && !w.admission.due() && ctx.Err() == nil:
 			continue
 		}
 		select {
@@ -167,6 +174,11 @@ func (s *Server) run(ctx context.Context, w *streamWriter) {
 		case <-s.draining:
 			w.sayGoodbye()
 			return
+		case <-w.admission.changed:
+			if !w.admission.renew() {
+				w.sayGoodbye()
+				return
+			}
 		case <-heartbeat.C:
 			// The cursor goes along: events that were filtered out have moved it too.
 			if w.sendFrames(func(buf []byte) []byte { return appendComment(appendCursor(buf, w.stream), "") }) != nil {
@@ -197,6 +209,11 @@ func (s *Server) awaitRedis(ctx context.Context, w *streamWriter) bool {
 		case <-s.draining:
 			w.sayGoodbye()
 			return false
+		case <-w.admission.changed:
+			if !w.admission.renew() {
+				w.sayGoodbye()
+				return false
+			}
 		case <-heartbeat.C:
 			if w.sendFrames(func(buf []byte) []byte { return appendComment(buf, "") }) != nil {
 				return false
@@ -219,6 +236,10 @@ type streamWriter struct {
 	stream *events.Stream
 	follow func(context.Context) (*events.Stream, error)
 	send   sender
+	// admission lets the reader stay.
+	admission admission
+	// leave gives the stream's place back.
+	leave func()
 }
 
 // buffers are for frames on their way; an idle stream holds none.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -30,38 +29,6 @@ func takeConnection(c echo.Context) (net.Conn, error) {
 		_ = conn.Close() // The first frame will find out; nothing may follow a cut head.
 	}
 	return conn, nil
-}
-
-// connections are those that streams have to themselves.
-type connections struct {
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
-	cut  bool
-}
-
-func (c *connections) add(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cut {
-		_ = conn.Close() // Its stream finds out.
-	}
-	c.open[conn] = struct{}{}
-}
-
-func (c *connections) remove(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.open, conn)
-}
-
-// cutOff closes the connections, whatever is being written to them.
-func (c *connections) cutOff() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = true
-	for conn := range c.open {
-		_ = conn.Close()
-	}
 }
 
 // watch returns when the reader has gone. What it sends is ignored.

@@ -46,6 +46,7 @@ func (s *Server) SubmitForm(c echo.Context, userID UserID, form FormName, params
 		if err := allowPublish(c, event.Channel, event.Type); err != nil {
 			return err
 		}
+		event.Traceparent = givenTrace(c)
 		submit.MaxSize = maxPublished
 		submit.Publish = func(sub tempdata.Submission) (err error) {
 			receipt, err = s.publishForm(toTheEnd(c), *event, a.userID, form, &sub)
@@ -77,7 +78,7 @@ func fingerprint(event *events.Message) string {
 // ownKey makes the idempotency key of a caller one that no other caller has.
 func ownKey(c echo.Context, key string) string {
 	if caller := keyOf(c); caller != nil && key != "" {
-		sum := sha256.Sum256([]byte(caller.ID + " " + key))
+		sum := sha256.Sum256([]byte(caller.Name + " " + key))
 		return hex.EncodeToString(sum[:])
 	}
 	return key
@@ -146,7 +147,7 @@ func (a *subject) readSubmit(c echo.Context) (*events.Message, error) {
 	}
 	if event != nil {
 		if key := keyOf(c); key != nil {
-			event.Source = key.Name
+			event.Source = key.sourceOf("")
 		}
 	}
 	return event, nil

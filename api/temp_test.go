@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 )
@@ -381,7 +383,7 @@ func TestTempStats(t *testing.T) {
 // TestTempLogsTellNoSecrets looks in the log for what was kept, and for whom.
 func TestTempLogsTellNoSecrets(t *testing.T) {
 	t.Parallel()
-	h := startHub(t, options{})
+	h := startHub(t, options{api: api.Config{Audit: zap.NewNop()}}) // Which tells whose data was cleared.
 	const user, payload = "987654321987", "secret-payload"
 	h.put(t, "/v1/users/"+user+"/temp/"+payload, `"`+payload+`"`).is(t, 201, "application/json")
 	h.put(t, "/v1/users/"+user+"/temp/"+payload, `"`+payload).problem(t, 400, "malformed_json")

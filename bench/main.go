@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
 	flag.IntVar(&o.readers, "readers", 1000, "streams that read")
 	flag.IntVar(&o.idle, "idle", 10000, "idle streams whose memory is measured")
-	flag.StringVar(&o.only, "only", "", "publish, stream, memory, menu, temp or match; default all")
+	flag.StringVar(&o.only, "only", "", "publish, stream, memory, menu, temp, match or observe; default all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -64,7 +64,7 @@ func measure(ctx context.Context, o *options) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *site, *options) error
-	}{{"publish", publishing}, {"stream", streaming}, {"memory", memory}, {"menu", menus}, {"temp", temporary}, {"match", matching}} {
+	}{{"publish", publishing}, {"stream", streaming}, {"memory", memory}, {"menu", menus}, {"temp", temporary}, {"match", matching}, {"observe", observing}} {
 		if !o.wants(part.name) {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +34,8 @@ type site struct {
 type process struct {
 	cmd  *exec.Cmd
 	addr string
+	// unwatch ends what watches the process; nil if nothing does.
+	unwatch func()
 }
 
 func newSite(ctx context.Context) (*site, error) {
@@ -71,6 +74,15 @@ func (s *site) hubBinary() string { return filepath.Join(s.dir, "connecthub") }
 
 // hub starts the hub as users run it, with more settings if given.
 func (s *site) hub(ctx context.Context, more ...string) (*process, error) {
+	metrics, err := freeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.hubWith(ctx, []string{"METRICS_ADDR=" + metrics}, more...)
+}
+
+// hubWith starts the hub with variables in its environment, and with more settings if given.
+func (s *site) hubWith(ctx context.Context, env []string, more ...string) (*process, error) {
 	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
@@ -78,6 +90,7 @@ func (s *site) hub(ctx context.Context, more ...string) (*process, error) {
 	args := append([]string{"serve", "--http-addr", addr, "--redis-url", s.redisURL}, more...)
 	cmd := exec.CommandContext(ctx, s.hubBinary(), args...) //nolint:gosec // G204: our own program.
 	cmd.Dir = s.dir                                         // No .env is read.
+	cmd.Env = append(cmd.Environ(), env...)
 	return start(ctx, addr, cmd)
 }
 
@@ -112,7 +125,7 @@ func start(ctx context.Context, addr string, cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd, addr}
+	p := &process{cmd: cmd, addr: addr}
 	deadline := time.Now().Add(10 * time.Second)
 	for time.Now().Before(deadline) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -125,7 +138,29 @@ func start(ctx context.Context, addr string, cmd *exec.Cmd) (*process, error) {
 	return nil, errors.New(cmd.Path + " did not start")
 }
 
+// watch calls look each second, until the process is stopped or ctx ends.
+func (p *process) watch(ctx context.Context, look func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		again := time.NewTicker(time.Second)
+		defer again.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-again.C:
+				look(ctx)
+			}
+		}
+	})
+	p.unwatch = func() { cancel(); watching.Wait() }
+}
+
 func (p *process) stop() {
+	if p.unwatch != nil {
+		p.unwatch()
+	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // It may have ended already.
 	_ = p.cmd.Wait()                          // A status after SIGTERM says nothing.
 }
@@ -226,6 +261,7 @@ func serveRole(ctx context.Context, role, redisURL string) error {
 	})
 	serveBareTemp(e, rdb) //nolint:contextcheck // A request has its own.
 	serveJava(e)
+	serveCollector(e)
 	server := &http.Server{Addr: addr, Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

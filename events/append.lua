@@ -1,7 +1,7 @@
 -- Appends one event to its channel's log, once, and tells those who listen. Everything happens in this one script, so
 -- that the log and what is published cannot part, and no retry can append twice.
 --
--- KEYS[1] the log   KEYS[2] remembers the event's id   KEYS[3] remembers the idempotency key, if there is one
+-- KEYS[1] the log   KEYS[2] remembers the event's id, if anything is to   KEYS[3] remembers the idempotency key, if there is one
 -- ARGV[1] the Pub/Sub channel to tell   ARGV[2] the envelope without offset and closing brace
 -- ARGV[3] entries to keep   ARGV[4] milliseconds to keep the log   ARGV[5] milliseconds after which an entry is too old
 -- ARGV[6] '1' when it is time to drop what is too old and to renew the log's expiry
@@ -43,7 +43,9 @@ if not receipt then
   local new = offset .. ' ' .. heard
   answer = '+' .. new
   receipt = new .. ' ' .. ARGV[9]
-  redis.call('SET', KEYS[2], receipt, 'PX', ARGV[8])
+  if KEYS[2] then
+    redis.call('SET', KEYS[2], receipt, 'PX', ARGV[8])
+  end
 end
 if key then
   redis.call('SET', key, ARGV[11] .. ' ' .. receipt, 'PX', ARGV[8])

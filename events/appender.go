@@ -87,7 +87,7 @@ func newAppender(rdb redis.UniversalClient, cfg Config, keys keyspace) *appender
 		bridges: keys.bridges(), window: strconv.FormatInt(cfg.DedupeWindow.Milliseconds(), 10),
 		retention: map[Scope]retentionArgs{}, tended: tendedLogs{last: map[Channel]time.Time{}},
 	}
-	for _, scope := range []Scope{ScopeUser, ScopeGlobal, ScopeService} {
+	for _, scope := range []Scope{ScopeUser, ScopeGlobal, ScopeService, scopeCanary} {
 		keep := cfg.retention(scope)
 		// The expiry is renewed only now and then; what that may be late is added to it.
 		expiry := keep.MaxAge + tendEvery(keep.MaxAge)
@@ -176,8 +176,8 @@ type submission struct {
 	largest int
 	// tell is the Pub/Sub channel that hears of it.
 	tell string
-	// fresh is true when nobody can have published the id before.
-	fresh bool
+	// fresh is true when nobody can have published the id before, and forgotten when nobody will again: with a fresh one.
+	fresh, forgotten bool
 	// key and fingerprint are the idempotency key, hashed, and what must be the same when it comes again.
 	key, fingerprint string
 }
@@ -185,7 +185,7 @@ type submission struct {
 // submit queues an append without waiting for it.
 func (a *appender) submit(ctx context.Context, s *submission) (*appendCall, error) {
 	ev := s.event
-	envelope := appendEnvelope(make([]byte, 0, 320+len(ev.Data)+len(s.other)), a.keys, ev, s.other)
+	envelope := appendEnvelope(make([]byte, 0, 320+len(ev.Data)+len(ev.Traceparent)+len(s.other)), a.keys, ev, s.other)
 	if len(envelope) > s.largest {
 		return nil, ErrTooLarge
 	}
@@ -196,10 +196,13 @@ func (a *appender) submit(ctx context.Context, s *submission) (*appendCall, erro
 	receiptEnd = append(append(receiptEnd, ' '), ev.Type...)
 	call := &appendCall{
 		left: ctx.Done(), deadline: now.Add(a.cfg.Timeout), finished: make(chan struct{}),
-		keys: []string{a.keys.log(ev.Channel), a.keys.idem(ev.Channel, "i:", ev.ID)},
+		keys: []string{a.keys.log(ev.Channel)},
 		args: []any{
 			s.tell, envelope, keep.entries, keep.expiry, keep.age, "", flag(!s.fresh), a.window, receiptEnd, a.bridges,
 		},
+	}
+	if !s.forgotten {
+		call.keys = append(call.keys, a.keys.idem(ev.Channel, "i:", ev.ID))
 	}
 	if s.key != "" {
 		call.keys = append(call.keys, a.keys.idem(ev.Channel, "k:", s.key))

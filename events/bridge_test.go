@@ -128,8 +128,8 @@ func TestBridgeTakesUp(t *testing.T) {
 	large := strings.Repeat("a", 10*events.MaxEventSize)
 	for i, test := range []struct{ name, said, want string }{
 		{
-			"members nobody knows", `"more": {"x": [1, "a b"]}, "data": {}, "Other": 5, "traceparent": "00-1", "": null, "Type": "y"`,
-			`"data":{},TS,CH,"user_id":5,"source":"","more":{"x":[1,"a b"]},"Other":5,"traceparent":"00-1","":null,"Type":"y"`,
+			"members nobody knows", `"more": {"x": [1, "a b"]}, "data": {}, "Other": 5, "tracestate": "a=1", "": null, "Type": "y"`,
+			`"data":{},TS,CH,"user_id":5,"source":"","more":{"x":[1,"a b"]},"Other":5,"tracestate":"a=1","":null,"Type":"y"`,
 		},
 		{
 			"half an emoji", `"data": {"text": "\ud83d half"}, "note": "\ude00"`,
@@ -139,6 +139,12 @@ func TestBridgeTakesUp(t *testing.T) {
 		{"numbers as they are", `"data": [1.0, 1e5, 12345678901234567890]`, `"data":[1.0,1e5,12345678901234567890],TS,CH,"user_id":5,"source":""`},
 		{"another user", `"data": 1, "user_id": 6`, `"data":1,TS,CH,"user_id":5,"source":""`},
 		{"a correlation", `"data": 1, "correlation_id": "c"`, `"data":1,TS,CH,"user_id":5,"source":"","correlation_id":"c"`},
+		{
+			"a trace", `"data": 1, "more": 2, "traceparent": "` + parent + `", "correlation_id": "c"`,
+			`"data":1,TS,CH,"user_id":5,"source":"","correlation_id":"c","traceparent":"` + parent + `","more":2`,
+		},
+		{"a trace that is none", `"data": 1, "traceparent": "00-1"`, `"data":1,TS,CH,"user_id":5,"source":""`},
+		{"a trace that is no text", `"data": 1, "traceparent": {"a": [1]}`, `"data":1,TS,CH,"user_id":5,"source":""`},
 		{"deep data", `"data": ` + nested(1000), `"data":` + nested(1000) + `,TS,CH,"user_id":5,"source":""`},
 		{"large data", `"data": "` + large + `"`, `"data":"` + large + `",TS,CH,"user_id":5,"source":""`},
 		{"an empty offset", `"data": 1, "offset": ""`, `"data":1,TS,CH,"user_id":5,"source":""`},

@@ -134,6 +134,8 @@ func (c Channel) sep() string {
 		return ":user:"
 	case ScopeService:
 		return ":service:"
+	case scopeCanary:
+		return "-canary"
 	default:
 		return ":global"
 	}

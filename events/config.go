@@ -1,6 +1,7 @@
 package events
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,6 +43,10 @@ type Config struct {
 	QueueLength int
 	// QueueBytes is how many bytes of events may wait for it. Default 4 MiB.
 	QueueBytes int
+	// Trace is called by a publisher when an event goes to Redis. The traceparent that it returns, unless it is "", becomes the
+	// event's, and end is called when it is known what became of it. It must be quick and safe for concurrent use.
+	// Default: nobody.
+	Trace func(ctx context.Context, scope Scope) (traceparent string, end func(error))
 	// Logger is told of lost and regained connections. Default: nobody.
 	Logger *zap.Logger
 }
@@ -109,6 +114,8 @@ func (c *Config) retention(scope Scope) Retention {
 		return c.User
 	case ScopeService:
 		return c.Service
+	case scopeCanary:
+		return canaryRetention
 	default:
 		return c.Global
 	}

@@ -10,6 +10,8 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/connectbot-hub/connecthub/internal/tracing/traceparent"
 )
 
 // ErrNotEnvelope is returned, wrapped with the reason, for bytes that are no event envelope.
@@ -31,6 +33,8 @@ type Event struct {
 	Source string
 	// CorrelationID ties events of one affair together; "" when the publisher gave none.
 	CorrelationID string
+	// Traceparent is the trace it belongs to, as version 00 of W3C Trace Context has it; "" for none.
+	Traceparent string
 	// Offset is its position in the channel's log; zero in what the bot published directly and no hub took up yet.
 	Offset Offset
 }
@@ -45,6 +49,7 @@ type envelope struct {
 	UserID        *int64         `json:"user_id"`
 	Source        string         `json:"source"`
 	CorrelationID string         `json:"correlation_id,omitzero"`
+	Traceparent   jsontext.Value `json:"traceparent,omitzero"` // What is no text is left out, and harms nothing else.
 	Offset        string         `json:"offset,omitzero"`
 	// Other holds the members this release does not know, which are passed on.
 	Other jsontext.Value `json:",embed"`
@@ -93,6 +98,10 @@ func (e *envelope) event(channel Channel) (Event, error) {
 		ID: e.ID, Type: e.Type, Data: json.RawMessage(e.Data), Timestamp: at,
 		Channel: channel, Source: e.Source, CorrelationID: e.CorrelationID,
 	}
+	if e.Traceparent.Kind() == '"' {
+		unquoted, _ := jsontext.AppendUnquote(nil, e.Traceparent) // The decoder has checked it.
+		ev.Traceparent = traceparent.Current(string(unquoted))
+	}
 	if e.Offset != "" {
 		if ev.Offset, err = ParseOffset(e.Offset); err != nil {
 			return Event{}, fmt.Errorf("%w: %w", ErrNotEnvelope, err)
@@ -129,6 +138,9 @@ func appendEnvelope(dst []byte, keys keyspace, ev *Event, other []byte) []byte {
 	dst = appendQuoted(append(dst, `,"source":`...), ev.Source)
 	if ev.CorrelationID != "" {
 		dst = appendQuoted(append(dst, `,"correlation_id":`...), ev.CorrelationID)
+	}
+	if ev.Traceparent != "" {
+		dst = append(append(append(dst, `,"traceparent":"`...), ev.Traceparent...), '"')
 	}
 	if len(other) > 0 {
 		dst = append(append(dst, ','), other...)

@@ -26,6 +26,10 @@ type Fanout struct {
 	orders []order
 	epoch  uint64
 	closed bool
+	// drop ends the session there is with a cause; nil while there is none.
+	drop context.CancelCauseFunc
+	// canary hears of its events, and of new connections; nil if there is none.
+	canary *Canary
 
 	ordered   chan struct{}
 	closing   chan struct{} // Closed by Close.
@@ -33,7 +37,7 @@ type Fanout struct {
 	done      sync.WaitGroup
 	connected atomic.Bool
 
-	open, opened, slow, gaps, delivered, connects atomic.Int64
+	open, opened, resumed, slow, gaps, delivered, connects atomic.Int64
 }
 
 // feed is one channel that streams follow.
@@ -116,8 +120,9 @@ func (f *Fanout) Connected() bool { return f.connected.Load() }
 type FanoutStats struct {
 	// Open streams and followed Channels, now.
 	Open, Channels int64
-	// Opened streams, streams cut for being Slow, Gaps told, events Delivered and Reconnects to Redis, since the start.
-	Opened, Slow, Gaps, Delivered, Reconnects int64
+	// Opened streams, the Resumed ones of them, which went on where another stream had been, streams cut for being Slow, Gaps
+	// told, events Delivered and Reconnects to Redis, since the start.
+	Opened, Resumed, Slow, Gaps, Delivered, Reconnects int64
 }
 
 // Stats returns the counters.
@@ -126,8 +131,8 @@ func (f *Fanout) Stats() FanoutStats {
 	channels := int64(len(f.feeds))
 	f.mu.Unlock()
 	return FanoutStats{
-		Open: f.open.Load(), Channels: channels, Opened: f.opened.Load(), Slow: f.slow.Load(), Gaps: f.gaps.Load(),
-		Delivered: f.delivered.Load(), Reconnects: max(f.connects.Load()-1, 0),
+		Open: f.open.Load(), Channels: channels, Opened: f.opened.Load(), Resumed: f.resumed.Load(), Slow: f.slow.Load(),
+		Gaps: f.gaps.Load(), Delivered: f.delivered.Load(), Reconnects: max(f.connects.Load()-1, 0),
 	}
 }
 
@@ -156,6 +161,10 @@ func (f *Fanout) Follow(ctx context.Context, from Cursor, types Pattern, channel
 		s.Close()
 		return nil, err
 	}
+	f.opened.Add(1)
+	if len(from.positions) > 0 {
+		f.resumed.Add(1)
+	}
 	return s, nil
 }
 
@@ -177,7 +186,6 @@ func (f *Fanout) join(ctx context.Context, s *Stream) error {
 		return ErrClosed
 	}
 	f.open.Add(1)
-	f.opened.Add(1)
 	for i, at := range s.positions {
 		name := f.keys.channel(at.channel)
 		fd := f.feeds[name]
@@ -279,8 +287,10 @@ func (f *Fanout) order(name string, subscribe bool) {
 
 // session keeps one connection subscribed to what is followed, until it breaks or ctx ends.
 func (f *Fanout) session(ctx context.Context, up func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, drop := context.WithCancelCause(ctx)
+	cancel := func() { drop(nil) }
+	f.setDrop(drop)
+	defer f.setDrop(nil)
 	ps := f.rdb.Subscribe(ctx)
 	var orders sync.WaitGroup
 	defer orders.Wait()
@@ -299,6 +309,9 @@ func (f *Fanout) session(ctx context.Context, up func()) error {
 	})
 	for {
 		msg, err := ps.ReceiveTimeout(ctx, silence)
+		if errors.Is(context.Cause(ctx), errDropped) {
+			return errDropped
+		}
 		if err != nil {
 			return err
 		}
@@ -308,6 +321,7 @@ func (f *Fanout) session(ctx context.Context, up func()) error {
 				f.connected.Store(true)
 				f.connects.Add(1)
 				up()
+				f.singer().connected()
 			}
 			f.confirm(msg.Channel, msg.Kind == "subscribe")
 		case *redis.Message:
@@ -410,7 +424,10 @@ func (f *Fanout) deliver(name, payload string) {
 		if err != nil {
 			return
 		}
-		name = env.Channel
+		if name = env.Channel; name == f.keys.channel(canaryChannel) {
+			f.singer().hear(env.ID)
+			return
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,6 +18,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/connectbot-hub/connecthub/internal/tracing/traceparent"
 )
 
 // Limits of what may be published.
@@ -74,6 +76,9 @@ type Message struct {
 	Timestamp time.Time
 	// CorrelationID ties events of one affair together, at most 128 bytes; may be empty.
 	CorrelationID string
+	// Traceparent is the trace it belongs to, as version 00 of W3C Trace Context has it. Anything else counts as none.
+	// A repeated message may have another one; the first stays.
+	Traceparent string
 	// IdempotencyKey makes a repeated Publish of the same message on the same channel return the first receipt.
 	// Any text; it is kept only as a hash. Empty: no such promise.
 	IdempotencyKey string
@@ -307,7 +312,7 @@ func (m *Message) event() (Event, error) {
 	}
 	return Event{
 		ID: m.ID, Type: m.Type, Data: data, Timestamp: m.Timestamp, Channel: m.Channel,
-		Source: m.Source, CorrelationID: m.CorrelationID,
+		Source: m.Source, CorrelationID: m.CorrelationID, Traceparent: traceparent.Current(m.Traceparent),
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/connectbot-hub/connecthub/internal/tracing/traceparent"
 )
 
 // ErrKeyReused is returned when an idempotency key comes again with another message.
@@ -38,8 +41,11 @@ type Publisher struct {
 	appender *appender
 	cfg      Config
 
-	published, duplicates, failed atomic.Int64
+	users, global, services outcomes
 }
+
+// outcomes counts what became of calls for the channels of one scope.
+type outcomes struct{ published, duplicates, refused, failed atomic.Int64 }
 
 // NewPublisher makes a publisher; Start must be called before its first use. The client stays the caller's to close.
 // It must not retry by itself (MaxRetries -1), which could publish an event twice: retries are for the caller, whose
@@ -68,9 +74,11 @@ func (p *Publisher) Close() { p.appender.close() }
 // It returns an InvalidError or ErrTooLarge for a message that cannot be published, ErrKeyReused, ErrClosed, or
 // ErrUnavailable when Redis did not answer within Config.Timeout or the context's deadline. After ErrUnavailable
 // the event may have been published all the same; publishing again with the same ID or IdempotencyKey is safe.
-func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
+func (p *Publisher) Publish(ctx context.Context, m Message) (_ Receipt, err error) {
+	count := p.counted(m.Channel.scope)
 	ev, err := m.event()
 	if err != nil {
+		count.refused.Add(1)
 		return Receipt{}, err
 	}
 	sub := submission{event: &ev, largest: MaxEventSize, tell: p.appender.keys.channel(ev.Channel)}
@@ -89,24 +97,34 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
 	}
 	ev.Timestamp = ev.Timestamp.UTC().Truncate(time.Microsecond) // As the envelope has it.
 	orElse(&ev.Source, p.cfg.Source)
+	if p.cfg.Trace != nil {
+		parent, end := p.cfg.Trace(ctx, ev.Channel.scope)
+		defer func() { end(err) }()
+		ev.Traceparent = cmp.Or(traceparent.Current(parent), ev.Traceparent)
+	}
 
 	call, err := p.appender.submit(ctx, &sub)
-	if err != nil {
-		p.failed.Add(1)
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		count.refused.Add(1)
+		return Receipt{}, err
+	case err != nil:
+		count.failed.Add(1)
 		return Receipt{}, err
 	}
 	reply, err := p.appender.wait(ctx, call)
 	switch {
 	case err != nil:
-		p.failed.Add(1)
+		count.failed.Add(1)
 		return Receipt{}, err
 	case reply.what == reused:
+		count.refused.Add(1)
 		return Receipt{}, ErrKeyReused
 	case reply.what == appended:
-		p.published.Add(1)
+		count.published.Add(1)
 		reply.id, reply.typ, reply.timestamp = ev.ID, ev.Type, ev.Timestamp
 	default:
-		p.duplicates.Add(1)
+		count.duplicates.Add(1)
 	}
 	return Receipt{
 		ID: reply.id, Type: reply.typ, Channel: sub.tell, Offset: reply.offset, Timestamp: reply.timestamp,
@@ -114,14 +132,45 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (Receipt, error) {
 	}, nil
 }
 
-// PublisherStats counts what a publisher did since it was made.
-type PublisherStats struct {
-	// Published events, Duplicates that were published before, and Failed calls that ended in ErrUnavailable or
-	// ErrTooLarge.
-	Published, Duplicates, Failed int64
+// counted returns the counters of a scope. What has no channel counts as for everybody.
+func (p *Publisher) counted(scope Scope) *outcomes {
+	switch scope {
+	case ScopeUser:
+		return &p.users
+	case ScopeService:
+		return &p.services
+	default:
+		return &p.global
+	}
 }
 
-// Stats returns the counters.
+// PublisherStats counts what a publisher did since it was made.
+type PublisherStats struct {
+	// Outcomes are those of all scopes together.
+	Outcomes
+	// User, Global and Service are those of the channels of each scope.
+	User, Global, Service Outcomes
+}
+
+// Outcomes counts what became of calls of Publish.
+type Outcomes struct {
+	// Published events; Duplicates, which were published before; calls that were Refused, with an InvalidError, ErrTooLarge
+	// or ErrKeyReused; and calls that Failed in any other way, as when Redis is away.
+	Published, Duplicates, Refused, Failed int64
+}
+
+func (o *outcomes) stats() Outcomes {
+	return Outcomes{o.published.Load(), o.duplicates.Load(), o.refused.Load(), o.failed.Load()}
+}
+
+// Stats returns the counters. They are read one after the other, not all at the same instant.
 func (p *Publisher) Stats() PublisherStats {
-	return PublisherStats{p.published.Load(), p.duplicates.Load(), p.failed.Load()}
+	s := PublisherStats{User: p.users.stats(), Global: p.global.stats(), Service: p.services.stats()}
+	for _, o := range []Outcomes{s.User, s.Global, s.Service} {
+		s.Published += o.Published
+		s.Duplicates += o.Duplicates
+		s.Refused += o.Refused
+		s.Failed += o.Failed
+	}
+	return s
 }

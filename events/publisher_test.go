@@ -121,7 +121,7 @@ func TestReceipt(t *testing.T) {
 	if last != want || !r.Timestamp.Equal(at.Truncate(time.Microsecond)) || r.ID != "mine" {
 		t.Errorf("receipt %+v\n got %s\nwant %s", r, last, want)
 	}
-	if s := publisher.Stats(); s != (events.PublisherStats{Published: 3}) {
+	if s := publisher.Stats(); s.Outcomes != (events.Outcomes{Published: 3}) || s.User != s.Outcomes {
 		t.Errorf("stats: %+v", s)
 	}
 }
@@ -173,6 +173,9 @@ func TestPublishRefuses(t *testing.T) {
 	}
 	if n := len(readAll(t, newLog(t, rdb, cfg), events.Global())); n != 2 {
 		t.Errorf("the log holds %d events, want 2", n)
+	}
+	if s := publisher.Stats(); s.Outcomes != (events.Outcomes{Published: 2, Refused: 9 + 10 + 1 + 1}) {
+		t.Errorf("stats: %+v", s)
 	}
 }
 
@@ -271,7 +274,7 @@ func TestCallerWhoLeft(t *testing.T) {
 	if !slices.Equal(ids, []string{"a", "b", "d"}) {
 		t.Errorf("the log holds %v", ids)
 	}
-	if s := publisher.Stats(); s != (events.PublisherStats{Published: 3, Failed: 1}) {
+	if s := publisher.Stats(); s.Outcomes != (events.Outcomes{Published: 3, Failed: 1}) || s.Global != s.Outcomes {
 		t.Errorf("stats: %+v", s)
 	}
 }

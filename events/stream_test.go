@@ -334,7 +334,7 @@ func TestCloseWhileFollowing(t *testing.T) {
 			errs <- err
 		}()
 	}
-	redistest.Eventually(t, soon, "all wait", func() bool { return fanout.Stats().Opened == 5 })
+	redistest.Eventually(t, soon, "all wait", func() bool { return fanout.Stats().Open == 5 })
 	fanout.Close()
 	for range 5 {
 		if err := receive(t, errs); !errors.Is(err, events.ErrClosed) {

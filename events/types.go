@@ -26,6 +26,7 @@ const (
 	TypeSystemCacheCleared    = "system.cache_cleared"
 	TypeSystemServiceStarted  = "system.service_started"
 	TypeSystemServiceStopped  = "system.service_stopped"
+	TypeSystemHealthChanged   = "system.health_changed"
 	TypeSystemMaintenance     = "system.maintenance"
 	TypeNotificationSent      = "notification.sent"
 	TypeNotificationDelivered = "notification.delivered"
@@ -61,8 +62,9 @@ func PredefinedTypes() []TypeInfo {
 		{TypeMatchingCompleted, "Pairs were found.", []Scope{service, user}},
 		{TypeMatchingFailed, "No pairs could be found; data says why.", []Scope{service}},
 		{TypeSystemCacheCleared, "A cache was cleared; data has cache_type and perhaps user_id.", []Scope{user, global}},
-		{TypeSystemServiceStarted, "A service began to work.", []Scope{global}},
-		{TypeSystemServiceStopped, "A service stopped.", []Scope{global}},
+		{TypeSystemServiceStarted, "A service began to work; data has service and version.", []Scope{global}},
+		{TypeSystemServiceStopped, "A service stopped; data has service and version.", []Scope{global}},
+		{TypeSystemHealthChanged, "A hub is better or worse than it was; data has service, version, status, was and failing.", []Scope{global}},
 		{TypeSystemMaintenance, "Maintenance is announced; data has the message.", []Scope{global}},
 		{TypeNotificationSent, "A notification to the user was sent.", []Scope{user}},
 		{TypeNotificationDelivered, "A notification reached the user.", []Scope{user}},

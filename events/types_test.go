@@ -35,7 +35,7 @@ func TestPredefinedTypes(t *testing.T) {
 	t.Parallel()
 	want := strings.Fields(`user.created user.updated user.deleted user.login user.logout activity.created activity.updated
 		activity.cancelled activity.completed matching.request matching.completed matching.failed system.cache_cleared
-		system.service_started system.service_stopped notification.sent notification.delivered notification.read
+		system.service_started system.service_stopped system.health_changed notification.sent notification.delivered notification.read
 		system.maintenance user.menu_opened user.cache_cleared`)
 	var got []string
 	for _, info := range events.PredefinedTypes() {

@@ -1,16 +1,18 @@
-// Package health asks the hub's parts how they are and sums it up.
+// Package health asks the hub's parts how they are, sums it up, and tells when that changes.
 //
-// Guarantee: a report takes no longer than the timeout, whatever hangs, and no check runs twice at once. Limit: it
-// says what the checks saw when they ran; it does not watch in between.
+// Guarantee: a report takes no longer than Config.Timeout, whatever hangs, and no check runs twice at once. Limit: it says
+// what the checks saw when they ran last, every Config.Interval; what came and went in between is not seen.
 package health
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/singleflight"
+	"go.uber.org/zap"
 )
 
 // Status is how a part is.
@@ -27,7 +29,7 @@ const (
 )
 
 // Probe asks one part. nil is Pass, a warning made by Warning is Warn, any other error is Fail. It must end with its
-// context; one that does not is left behind and counts as failed until it ends.
+// context; one that does not is left behind and counts as failed until it ends. What the error says is shown to everybody.
 type Probe func(context.Context) error
 
 // warning is an error that is no failure.
@@ -51,6 +53,12 @@ type Result struct {
 	// At is when the check began, and Took how long it took.
 	At   time.Time
 	Took time.Duration
+	// Since is when the check began that first found this status.
+	Since time.Time
+	// LastError is what Output said when the check last did not pass, and LastErrorAt when that check began. Empty and zero
+	// if it always passed.
+	LastError   string
+	LastErrorAt time.Time
 }
 
 // Report is what all checks found.
@@ -61,44 +69,176 @@ type Report struct {
 	Results []Result
 }
 
-// Checker runs the checks. Add them before the first Report; then it is safe for concurrent use.
-type Checker struct {
-	timeout time.Duration
-	checks  []*check
-	flight  singleflight.Group
+// Change is that the whole is no longer as it was.
+type Change struct {
+	// Was and Now are the worst of all checks before and after.
+	Was, Now Status
+	// Failing names the checks that fail now.
+	Failing []string
+	// At is when that was found.
+	At time.Time
 }
 
-type check struct {
-	name, component string
-	probe           Probe
-	busy            sync.Mutex
+// Config says how a Checker works. The zero Config is ready to use.
+type Config struct {
+	// Timeout bounds each check, and so each report. Default 1 s.
+	Timeout time.Duration
+	// Interval is how often the watch that Start begins runs the checks. Default 5 s.
+	Interval time.Duration
+	// FreshFor is how long a result is shared with whoever asks, so that asking often costs no more. Default 1 s; a negative
+	// one shares only results that were asked for at the same time.
+	FreshFor time.Duration
+	// OnChange is told when the worst of all checks is another than the watch found before; what it finds first is no change.
+	// It is called by the watch, so by one goroutine and at most once per Interval, and the watch waits for it. Default: nobody.
+	OnChange func(Change)
+	// Logger is told, once, when a check changes its status: of warnings and failures at warn, of a pass at info. Default: nobody.
+	Logger *zap.Logger
 }
 
-// NewChecker makes a checker whose reports take at most the timeout.
-func NewChecker(timeout time.Duration) *Checker { return &Checker{timeout: timeout} }
-
-// Add adds a check.
-func (c *Checker) Add(name, component string, probe Probe) {
-	c.checks = append(c.checks, &check{name: name, component: component, probe: probe})
-}
-
-// Report runs every check. Those who ask while it runs share one report.
-func (c *Checker) Report(ctx context.Context) Report {
-	shared, _, _ := c.flight.Do("", func() (any, error) { return c.report(context.WithoutCancel(ctx)), nil })
-	report, _ := shared.(Report)
-	return report
-}
-
-func (c *Checker) report(ctx context.Context) Report {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	report := Report{Status: Pass, Results: make([]Result, len(c.checks))}
-	var running sync.WaitGroup
-	for i, ch := range c.checks {
-		running.Go(func() { report.Results[i] = ch.run(ctx) })
+func (c Config) withDefaults() Config {
+	if c.Timeout == 0 {
+		c.Timeout = time.Second
 	}
-	running.Wait()
-	for _, r := range report.Results {
+	if c.Interval == 0 {
+		c.Interval = 5 * time.Second
+	}
+	if c.FreshFor == 0 {
+		c.FreshFor = time.Second
+	}
+	if c.OnChange == nil {
+		c.OnChange = func(Change) {}
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+// Checker runs the checks. Add them before anything else is called; then it is safe for concurrent use. It works
+// without Start, too: then the checks run only when somebody asks.
+type Checker struct {
+	cfg    Config
+	checks []*check
+	looked atomic.Bool
+
+	mu     sync.Mutex
+	closed bool
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// New makes a checker without checks.
+func New(cfg Config) *Checker { return &Checker{cfg: cfg.withDefaults()} }
+
+// Add adds a check. The component is what kind of part it is, see Result.
+func (c *Checker) Add(name, component string, probe Probe) {
+	c.checks = append(c.checks, &check{name: name, component: component, probe: probe, cfg: c.cfg})
+}
+
+var errClosed = errors.New("health: closed, or started twice")
+
+// Start begins to watch: to run the checks every Config.Interval, the first time at once; a part that fails then may have
+// begun a moment ago and is asked again for half of Config.Timeout. It goes on until Close whatever becomes of the context.
+func (c *Checker) Start(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.stop != nil {
+		return errClosed
+	}
+	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, ch := range c.checks {
+		ch.ask(ctx, -1, true) // Whose results the watch and early callers share.
+	}
+	c.done.Go(func() { c.watch(ctx) })
+	return nil
+}
+
+// Close ends the watch and waits for it, but not for a probe that does not end with its context. It may be called twice.
+func (c *Checker) Close() {
+	c.mu.Lock()
+	c.closed = true
+	if c.stop != nil {
+		c.stop()
+	}
+	c.mu.Unlock()
+	c.done.Wait()
+}
+
+// Looked reports whether the watch has run every check once.
+func (c *Checker) Looked() bool { return c.looked.Load() }
+
+func (c *Checker) watch(ctx context.Context) {
+	tick := time.NewTicker(c.cfg.Interval)
+	defer tick.Stop()
+	var was Status
+	fresh := c.cfg.FreshFor // Start has just begun to ask.
+	for {
+		report := look(ctx, c.checks, fresh)
+		fresh = -1
+		if ctx.Err() != nil {
+			return // What was found means nothing: the probes were told to end.
+		}
+		c.looked.Store(true)
+		if was != "" && report.Status != was {
+			c.cfg.OnChange(Change{Was: was, Now: report.Status, Failing: report.failing(), At: time.Now()})
+		}
+		was = report.Status
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Report says how all parts are: as they were seen within Config.FreshFor, or else it runs the checks. Those who ask while
+// a check runs share its result.
+func (c *Checker) Report(ctx context.Context) Report {
+	return look(context.WithoutCancel(ctx), c.checks, c.cfg.FreshFor)
+}
+
+// Last says what was seen last, and runs nothing. A check that never ran fails.
+func (c *Checker) Last() Report { return sum(c.checks) }
+
+// Subset reports on some of the checks of a Checker.
+type Subset struct {
+	checker *Checker
+	names   []string
+}
+
+// Only returns a view of the checks with these names. They may be added later.
+func (c *Checker) Only(names ...string) *Subset { return &Subset{c, names} }
+
+// Report is Checker.Report for these checks alone: it does not wait for others.
+func (s *Subset) Report(ctx context.Context) Report {
+	var checks []*check
+	for _, ch := range s.checker.checks {
+		if slices.Contains(s.names, ch.name) {
+			checks = append(checks, ch)
+		}
+	}
+	return look(context.WithoutCancel(ctx), checks, s.checker.cfg.FreshFor)
+}
+
+// look sees to it that each check has a result that is younger than freshFor, and sums up.
+func look(ctx context.Context, checks []*check, freshFor time.Duration) Report {
+	waits := make([]<-chan struct{}, len(checks))
+	for i, ch := range checks {
+		waits[i] = ch.ask(ctx, freshFor, false)
+	}
+	for _, wait := range waits {
+		if wait != nil {
+			<-wait // It takes Config.Timeout at most.
+		}
+	}
+	return sum(checks)
+}
+
+func sum(checks []*check) Report {
+	report := Report{Status: Pass, Results: make([]Result, len(checks))}
+	for i, ch := range checks {
+		r := ch.result()
+		report.Results[i] = r
 		if r.Status == Fail || r.Status == Warn && report.Status == Pass {
 			report.Status = r.Status
 		}
@@ -106,33 +246,12 @@ func (c *Checker) report(ctx context.Context) Report {
 	return report
 }
 
-var errStillRunning = errors.New("the check before has not ended yet")
-
-// run runs the probe and waits for it no longer than the context.
-func (c *check) run(ctx context.Context) Result {
-	result := Result{Name: c.name, Component: c.component, Status: Pass, At: time.Now()}
-	err := errStillRunning
-	if c.busy.TryLock() {
-		answered := make(chan error, 1)
-		go func() {
-			err := c.probe(ctx)
-			c.busy.Unlock() // Before the answer: whoever has it may ask again at once.
-			answered <- err
-		}()
-		select {
-		case err = <-answered:
-		case <-ctx.Done():
-			err = ctx.Err()
+func (r *Report) failing() []string {
+	var names []string
+	for _, result := range r.Results {
+		if result.Status == Fail {
+			names = append(names, result.Name)
 		}
 	}
-	result.Took = time.Since(result.At)
-	if warn := (warning{}); errors.As(err, &warn) {
-		result.Status = Warn
-	} else if err != nil {
-		result.Status = Fail
-	}
-	if err != nil {
-		result.Output = err.Error()
-	}
-	return result
+	return names
 }

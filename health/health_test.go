@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/connectbot-hub/connecthub/health"
+	"github.com/connectbot-hub/connecthub/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(redistest.Main(m)) }
 
 // says is a probe with a fixed answer.
 func says(err error) health.Probe { return func(context.Context) error { return err } }
@@ -39,7 +39,7 @@ func TestReport(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			checker := health.NewChecker(time.Minute)
+			checker := health.New(health.Config{Timeout: time.Minute, FreshFor: -1})
 			for i, err := range tt.says {
 				checker.Add(fmt.Sprint("part ", i), "component", says(err))
 			}
@@ -50,12 +50,13 @@ func TestReport(t *testing.T) {
 			}
 			for i, err := range tt.says {
 				got := report.Results[i]
-				want := health.Result{Name: fmt.Sprint("part ", i), Component: "component", Status: health.Pass, At: got.At, Took: got.Took}
-				switch {
-				case errors.Is(err, warn):
-					want.Status, want.Output = health.Warn, err.Error()
-				case err != nil:
+				want := health.Result{Name: fmt.Sprint("part ", i), Component: "component", Status: health.Pass, At: got.At, Took: got.Took, Since: got.At}
+				if err != nil {
 					want.Status, want.Output = health.Fail, err.Error()
+					want.LastError, want.LastErrorAt = err.Error(), got.At
+				}
+				if errors.Is(err, warn) {
+					want.Status = health.Warn
 				}
 				if got != want {
 					t.Errorf("%+v, want %+v", got, want)
@@ -74,7 +75,7 @@ func TestTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const timeout = time.Second
-		checker := health.NewChecker(timeout)
+		checker := health.New(health.Config{Timeout: timeout, FreshFor: -1})
 		var asked atomic.Int64
 		release := make(chan error)
 		checker.Add("hangs", "datastore", func(context.Context) error { asked.Add(1); return <-release })
@@ -112,7 +113,7 @@ func TestTimeout(t *testing.T) {
 func TestNeverTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		checker := health.NewChecker(time.Minute)
+		checker := health.New(health.Config{Timeout: time.Minute, FreshFor: -1})
 		var running, asked atomic.Int64
 		checker.Add("part", "component", func(context.Context) error {
 			if running.Add(1) != 1 {
@@ -143,7 +144,7 @@ func TestNeverTwiceAtOnce(t *testing.T) {
 // TestOneAfterTheOther asks again as soon as there is a report: that the probe has only just ended is no failure.
 func TestOneAfterTheOther(t *testing.T) {
 	t.Parallel()
-	checker := health.NewChecker(time.Minute)
+	checker := health.New(health.Config{Timeout: time.Minute, FreshFor: -1})
 	checker.Add("part", "component", says(nil))
 	for n := range 20_000 {
 		if report := checker.Report(t.Context()); report.Status != health.Pass {
@@ -155,7 +156,7 @@ func TestOneAfterTheOther(t *testing.T) {
 // TestCallerMayLeave checks that a caller who leaves spoils the report for nobody: it is shared.
 func TestCallerMayLeave(t *testing.T) {
 	t.Parallel()
-	checker := health.NewChecker(time.Minute)
+	checker := health.New(health.Config{Timeout: time.Minute, FreshFor: -1})
 	checker.Add("part", "component", func(ctx context.Context) error { return ctx.Err() })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -11,6 +11,9 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // newTransport makes the transport of all connections. HTTP/1.1 only, no proxy.
@@ -42,6 +45,8 @@ type attempt struct {
 	timeout   time.Duration
 	maxAnswer int64
 	transport *http.Transport
+	// tracer makes spans; nil: nobody does.
+	tracer trace.Tracer
 }
 
 // attemptError is an Error with what the policies want to know.
@@ -62,7 +67,9 @@ func (e *attemptError) Unwrap() error { return e.err }
 func (a *attempt) RoundTrip(req *http.Request) (*http.Response, error) {
 	ex := exchangeOf(req)
 	ex.running.Add(1)
+	req, span := a.begin(req, ex)
 	err := a.send(req, ex)
+	end(span, err)
 	alone := ex.running.Add(-1) == 0
 	if err != nil && err.Code == CodeConnectionLost {
 		// When the service was restarted, the connections that wait in the pool are as dead as this one was, and would cost
@@ -105,6 +112,9 @@ func (a *attempt) send(req *http.Request, ex *exchange) *Error {
 		return ex.broken(outer, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if a.tracer != nil {
+		trace.SpanFromContext(outer).SetAttributes(attribute.Int("http.response.status_code", resp.StatusCode))
+	}
 	if resp.StatusCode < http.StatusOK { // 101: what follows is no body.
 		return &Error{Code: CodeMalformed, Status: resp.StatusCode, Err: errNotUnderstood}
 	}

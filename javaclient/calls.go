@@ -11,6 +11,20 @@ type Call struct {
 	Traceparent, Tracestate string
 }
 
+// CallName names a call in numbers.
+type CallName string
+
+// The calls, but for those to the service's health.
+const (
+	CallSimple       CallName = "simple"
+	CallInterest     CallName = "interest"
+	CallSecretCoffee CallName = "secret_coffee"
+	CallFromAPI      CallName = "from_api"
+	CallTournament   CallName = "tournament"
+	CallTeams        CallName = "teams"
+	CallAlgorithms   CallName = "algorithms"
+)
+
 // SecretCoffee asks for pairs among employees.
 type SecretCoffee struct {
 	RequestID string `json:"requestId,omitzero"`

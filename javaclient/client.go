@@ -65,12 +65,12 @@ func (c *Client) Breaker() State { return c.breaker.current() }
 
 // Simple asks for pairs at random.
 func (c *Client) Simple(ctx context.Context, call Call, employees []Employee) (Result, error) {
-	return ask(ctx, c, post(call, "api/matching/coffee/simple", allActive(employees)), readResult)
+	return ask(ctx, c, post(CallSimple, call, "api/matching/coffee/simple", allActive(employees)), readResult)
 }
 
 // Interest asks for pairs of those who share an interest, of which the service wants the name.
 func (c *Client) Interest(ctx context.Context, call Call, interest string, employees []Employee) (Result, error) {
-	r := post(call, "api/matching/coffee/interest", allActive(employees))
+	r := post(CallInterest, call, "api/matching/coffee/interest", allActive(employees))
 	r.interest = interest
 	return ask(ctx, c, r, readResult)
 }
@@ -78,31 +78,31 @@ func (c *Client) Interest(ctx context.Context, call Call, interest string, emplo
 // SecretCoffee asks for pairs among the employees it names.
 func (c *Client) SecretCoffee(ctx context.Context, call Call, coffee SecretCoffee) (Result, error) {
 	coffee.Employees = allActive(coffee.Employees)
-	r := post(call, "api/v1/matching/match/secret-coffee", coffee)
+	r := post(CallSecretCoffee, call, "api/v1/matching/match/secret-coffee", coffee)
 	r.explain = sourceFailure
 	return ask(ctx, c, r, readResult)
 }
 
 // FromAPI asks for pairs among employees whom the service gets from its own data source.
 func (c *Client) FromAPI(ctx context.Context, call Call, from FromAPI) (Result, error) {
-	r := post(call, "api/v1/matching/match/secret-coffee/from-api", from)
+	r := post(CallFromAPI, call, "api/v1/matching/match/secret-coffee/from-api", from)
 	r.explain = sourceFailure
 	return ask(ctx, c, r, readResult)
 }
 
 // Tournament asks for a bracket. Not every deployment has the call: without it, the code is CodeNotFound.
 func (c *Client) Tournament(ctx context.Context, call Call, tournament Tournament) (Bracket, error) {
-	return ask(ctx, c, post(call, "api/matching/tournament/bracket", tournament), readBracket)
+	return ask(ctx, c, post(CallTournament, call, "api/matching/tournament/bracket", tournament), readBracket)
 }
 
 // Teams asks for teams, in which nobody is twice. Not every deployment has the call: without it, the code is CodeNotFound.
 func (c *Client) Teams(ctx context.Context, call Call, teams Teams) ([]Team, error) {
-	return ask(ctx, c, post(call, "api/matching/teams/generate", teams), readTeams)
+	return ask(ctx, c, post(CallTeams, call, "api/matching/teams/generate", teams), readTeams)
 }
 
 // Algorithms returns the names of the algorithms that FromAPI takes: at most 100 of at most 128 bytes.
 func (c *Client) Algorithms(ctx context.Context, call Call) ([]string, error) {
-	return ask(ctx, c, request{call: call, method: http.MethodGet, path: "api/matching/algorithms"}, readAlgorithms)
+	return ask(ctx, c, request{name: CallAlgorithms, call: call, method: http.MethodGet, path: "api/matching/algorithms"}, readAlgorithms)
 }
 
 // Health asks the service once, past the breaker, whether it is well. CodeDataSource says that it is, but its data source

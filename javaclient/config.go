@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
 
@@ -34,6 +35,14 @@ type Config struct {
 	QueueFor    time.Duration
 	// MaxAnswer is how many bytes an answer may have, unpacked. Default 16 MiB; at most 1 GiB.
 	MaxAnswer int64
+	// OnCall is told of each call that the service was asked for, when it has ended: whether it succeeded, and how long it took
+	// with all its attempts and the pauses between them, but without the wait for its turn. Neither a call that was refused
+	// unsent, by the breaker or because too many are under way, nor one to the service's health is told. It must be quick and
+	// safe for concurrent use. Default: nobody.
+	OnCall func(call CallName, ok bool, took time.Duration)
+	// Tracing makes a span of each attempt that belongs to a trace, and sends its traceparent in place of Call.Traceparent.
+	// Default: nil, and Call.Traceparent is passed on.
+	Tracing trace.TracerProvider
 	// Logger is told when the breaker opens and when it is closed again, and nothing else. Default: nobody.
 	Logger *zap.Logger
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/failsafe-go/failsafe-go/bulkhead"
 )
@@ -20,6 +21,8 @@ type exchange struct {
 	accept func(body []byte) error
 	// over returns the error of the call's own context, which tells whether time is up or the caller has left.
 	over func() error
+	// began is when its turn had come; the zero Time before.
+	began time.Time
 	// running is how many attempts are under way.
 	running atomic.Int32
 	// sent is set when an attempt got a connection, on which it may have sent something.
@@ -40,15 +43,18 @@ func exchangeOf(req *http.Request) *exchange {
 func ask[T any](ctx context.Context, c *Client, r request, decode func(body []byte) (T, error)) (T, error) {
 	// A GET may have two answers at the same time, either of which will do.
 	var answer atomic.Pointer[T]
+	ex := exchange{request: &r}
 	encoded, err := r.encode()
 	if err == nil {
-		err = c.converse(ctx, &exchange{request: &r, encoded: encoded, accept: func(body []byte) error {
+		ex.encoded = encoded
+		ex.accept = func(body []byte) error {
 			value, err := decode(body)
 			if err == nil {
 				answer.Store(&value)
 			}
 			return err
-		}})
+		}
+		err = c.converse(ctx, &ex)
 	}
 	value := answer.Load()
 	if value == nil {
@@ -58,8 +64,20 @@ func ask[T any](ctx context.Context, c *Client, r request, decode func(body []by
 	}
 	if !r.health {
 		c.counts.add(err)
+		c.tell(&ex, err)
 	}
 	return *value, err
+}
+
+// tell tells how long a call took, unless nothing was sent because the breaker opened as its turn came.
+func (c *Client) tell(ex *exchange, err error) {
+	if c.cfg.OnCall == nil || ex.began.IsZero() {
+		return
+	}
+	if failed := (*Error)(nil); errors.As(err, &failed) && failed.Code == CodeBreakerOpen {
+		return
+	}
+	c.cfg.OnCall(ex.name, err == nil, time.Since(ex.began))
 }
 
 // converse waits for its turn and has the request sent.
@@ -77,6 +95,7 @@ func (c *Client) converse(ctx context.Context, ex *exchange) error {
 		}
 		defer c.bulkhead.ReleasePermit()
 	}
+	ex.began = time.Now()
 	req := c.resty.R().SetContext(context.WithValue(ctx, exchangeKey{}, ex))
 	ex.call.setHeaders(req)
 	if ex.interest != "" {

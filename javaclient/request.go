@@ -8,10 +8,13 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-resty/resty/v2"
+
+	"github.com/connectbot-hub/connecthub/internal/tracing/traceparent"
 )
 
 // request is one call of the service.
 type request struct {
+	name     CallName // empty for one to the service's health
 	call     Call
 	method   string
 	path     string // below Config.URL, without a slash in front
@@ -23,8 +26,8 @@ type request struct {
 	explain func(status int, body []byte) Code
 }
 
-func post(call Call, path string, body any) request {
-	return request{call: call, method: http.MethodPost, path: path, body: body}
+func post(name CallName, call Call, path string, body any) request {
+	return request{name: name, call: call, method: http.MethodPost, path: path, body: body}
 }
 
 // allActive returns the employees with Active set, of which the service makes no sense when it is left out.
@@ -66,7 +69,7 @@ func (c Call) setHeaders(to *resty.Request) {
 	if fits(c.RequestID, '!', longestID) {
 		to.SetHeader("X-Request-ID", c.RequestID)
 	}
-	if !isTraceparent(c.Traceparent) {
+	if !traceparent.Valid(c.Traceparent) {
 		return // W3C Trace Context, 3.3: a tracestate is nothing without it.
 	}
 	to.SetHeader("traceparent", c.Traceparent)
@@ -83,41 +86,4 @@ func fits(value string, lowest byte, longest int) bool {
 		}
 	}
 	return value != "" && len(value) <= longest
-}
-
-// isTraceparent checks the form of W3C Trace Context, section 3.2: version, trace id, parent id and flags in lower case
-// hexadecimal. Versions above 00 may go on after another hyphen.
-func isTraceparent(value string) bool {
-	const length, longest = 55, 256
-	if len(value) < length || !fits(value, '!', longest) {
-		return false
-	}
-	version, trace, parent, flags := value[:2], value[3:35], value[36:52], value[53:55]
-	switch {
-	case value[2] != '-' || value[35] != '-' || value[52] != '-':
-		return false
-	case !isHex(version) || !isHex(trace) || !isHex(parent) || !isHex(flags):
-		return false
-	case version == "ff" || isZero(trace) || isZero(parent):
-		return false
-	}
-	return len(value) == length || version != "00" && value[length] == '-'
-}
-
-func isHex(s string) bool {
-	for i := range len(s) {
-		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-func isZero(s string) bool {
-	for i := range len(s) {
-		if s[i] != '0' {
-			return false
-		}
-	}
-	return true
 }

@@ -35,7 +35,7 @@ const (
 //
 //nolint:bodyclose // What it takes for responses are policies for them.
 func (c *Client) resilient() http.RoundTripper {
-	once := &attempt{timeout: c.cfg.Timeout, maxAnswer: c.cfg.MaxAnswer, transport: c.transport}
+	once := &attempt{timeout: c.cfg.Timeout, maxAnswer: c.cfg.MaxAnswer, transport: c.transport, tracer: tracerOf(c.cfg.Tracing)}
 	retry := failsafe.With[*http.Response](c.retryPolicy())
 	guard := guarded{breaker: c.breaker, timeout: c.cfg.Timeout, once: once, hedged: once}
 	posts := failsafehttp.NewRoundTripperWithExecutor(&guard, retry)

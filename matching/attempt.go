@@ -34,6 +34,8 @@ func readVerdict(kept []byte) verdict {
 func (j *Jobs) handle(ctx context.Context, job *jobqueue.Job) jobqueue.Outcome {
 	a := &attempt{jobs: j, job: job}
 	unread := a.read() // Something of it may be told all the same.
+	ctx, end := a.trace(ctx)
+	defer end()
 	kept := job.Result
 	if kept == nil {
 		found, err := a.judge(ctx, unread)
@@ -208,7 +210,7 @@ func (a *attempt) untold(ctx context.Context, v *verdict, err error) jobqueue.Ou
 
 // note tells the log why a request is tried again.
 func (a *attempt) note(err error) {
-	a.jobs.cfg.Logger.Warn("a request for matching is tried again", zap.String("request_id", a.job.ID), zap.Error(err))
+	a.jobs.cfg.Logger.Warn("a request for matching is tried again", zap.String("request_id", a.job.ID), a.traceID(), zap.Error(err))
 }
 
 const (
@@ -221,8 +223,8 @@ const (
 // bury makes the request a dead letter.
 func (a *attempt) bury(ctx context.Context, v *verdict, failure *Failure) jobqueue.Outcome {
 	a.jobs.count.failed.Add(1)
-	a.jobs.cfg.Logger.Warn("a request for matching failed", zap.String("request_id", a.job.ID), zap.String("code", failure.Code),
-		zap.Int("attempts", a.job.Attempt))
+	a.jobs.cfg.Logger.Warn("a request for matching failed", zap.String("request_id", a.job.ID), a.traceID(),
+		zap.String("code", failure.Code), zap.Int("attempts", a.job.Attempt))
 	told := failure
 	if v.Failure != nil {
 		told = v.Failure // As Get tells it.

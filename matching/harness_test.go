@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/connectbot-hub/connecthub/internal/cache"
 	"github.com/connectbot-hub/connecthub/internal/jobqueue"
 	"github.com/connectbot-hub/connecthub/internal/once"
@@ -175,6 +177,7 @@ type options struct {
 	alone         bool // without a fallback
 	queue         jobqueue.Config
 	retryFor      time.Duration
+	tracing       trace.TracerProvider
 }
 
 // hub is what cmd makes of the package.
@@ -231,7 +234,7 @@ func start(tb testing.TB, o options) *hub {
 	queue, err := jobqueue.New(o.queue)
 	must(err)
 	jobs, err := matching.NewJobs(matching.JobsConfig{
-		Matcher: matcher, Queue: queue, Publish: o.told.publish, Project: o.told.project, RetryFor: o.retryFor,
+		Matcher: matcher, Queue: queue, Publish: o.told.publish, Project: o.told.project, RetryFor: o.retryFor, Tracing: o.tracing,
 	})
 	must(err)
 	must(jobs.Start(tb.Context()))

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/connectbot-hub/connecthub/internal/jobqueue"
@@ -37,6 +38,9 @@ type JobsConfig struct {
 	// RetryFor is how long a request waits for the service before the hub matches by itself or, without a fallback, gives
 	// up. 0: not at all.
 	RetryFor time.Duration
+	// Tracing makes a span of each attempt at a request, in the trace that the request came with. Default: nil, and that trace
+	// is passed on.
+	Tracing trace.TracerProvider
 	// Logger is told of requests that fail. Default: nobody.
 	Logger *zap.Logger
 }
@@ -44,6 +48,8 @@ type JobsConfig struct {
 // Jobs take requests that may wait, and answer them with events. Make them with NewJobs.
 type Jobs struct {
 	cfg JobsConfig
+	// tracer makes spans; nil: nobody does.
+	tracer trace.Tracer
 	// telling bounds the events that are being published.
 	telling chan struct{}
 	count   struct{ accepted, known, completed, fallback, failed, told atomic.Int64 }
@@ -66,7 +72,7 @@ func NewJobs(cfg JobsConfig) (*Jobs, error) {
 	if cfg.Project == nil {
 		cfg.Project = func(context.Context, string, []byte, bool) error { return nil }
 	}
-	return &Jobs{cfg: cfg, telling: make(chan struct{}, mostTelling)}, nil
+	return &Jobs{cfg: cfg, tracer: tracerOf(cfg.Tracing), telling: make(chan struct{}, mostTelling)}, nil
 }
 
 // Start begins to work, and goes on until Close whatever becomes of the context. It does not wait for Redis.

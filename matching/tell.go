@@ -22,6 +22,8 @@ type Event struct {
 	// ID is derived from the request's, so that the same event, published again, is known.
 	ID            string
 	CorrelationID string
+	// Traceparent is the trace that the request came with, whatever it says, or that of the attempt's span; it may be "".
+	Traceparent string
 	// Data is a JSON object.
 	Data []byte
 }
@@ -110,7 +112,7 @@ func completed(id string, w *work, kind string, result *Pairs) ([]Event, error) 
 		return nil, fmt.Errorf("matching: writing an event: %w", err)
 	}
 	all := make([]Event, 0, 1+2*len(result.Pairs))
-	all = append(all, Event{Type: TypeCompleted, ID: derivedID("completed", id), CorrelationID: w.CorrelationID, Data: text})
+	all = append(all, Event{Type: TypeCompleted, ID: derivedID("completed", id), CorrelationID: w.CorrelationID, Traceparent: w.Traceparent, Data: text})
 	for _, p := range result.Pairs {
 		for _, one := range [2][2]int64{{p.Employee1ID, p.Employee2ID}, {p.Employee2ID, p.Employee1ID}} {
 			text, err := json.Marshal(partnerData{id, kind, one[1], result.Source, result.Degraded})
@@ -119,7 +121,7 @@ func completed(id string, w *work, kind string, result *Pairs) ([]Event, error) 
 			}
 			all = append(all, Event{
 				UserID: one[0], Type: TypeCompleted, ID: derivedID("partner of "+strconv.FormatInt(one[0], 10), id),
-				CorrelationID: w.CorrelationID, Data: text,
+				CorrelationID: w.CorrelationID, Traceparent: w.Traceparent, Data: text,
 			})
 		}
 	}
@@ -140,5 +142,5 @@ func failed(job *jobqueue.Job, w *work, kind string, failure Failure) ([]Event, 
 		return nil, fmt.Errorf("matching: writing an event: %w", err)
 	}
 	id := derivedID("failed "+strconv.Itoa(job.Round), job.ID)
-	return []Event{{Type: TypeFailed, ID: id, CorrelationID: w.CorrelationID, Data: text}}, nil
+	return []Event{{Type: TypeFailed, ID: id, CorrelationID: w.CorrelationID, Traceparent: w.Traceparent, Data: text}}, nil
 }

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Lints the OpenAPI document and runs the hub against clients in other languages. These need more than Go: where node,
-# npm or curl is missing, says so and fails only in CI (CI=true), so that Go alone is enough to work on the hub. Where a
+# npm, curl, bash or redis-cli is missing, says so and fails only in CI (CI=true), so that Go alone is enough to work on the hub. Where a
 # browser or Python is missing, says so and leaves out the tests that need it.
 set -eu
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
 missing=
-for tool in node npm curl; do
+for tool in node npm curl bash redis-cli; do
     have "$tool" || missing="$missing $tool"
 done
 if have node && ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then

@@ -2,6 +2,7 @@ package tempdata
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"time"
 
@@ -26,6 +27,9 @@ type Config struct {
 	MemoryBytes int64
 	// Timeout is how long Redis may take to answer. Default: 500 ms.
 	Timeout time.Duration
+	// Trace is called when an operation is handed over, to be sent to Redis together with those of others, and end when it is
+	// done, with whether Redis was away. It must be quick and safe for concurrent use. Default: nobody.
+	Trace func(ctx context.Context) (end func(away bool))
 	// Logger is told when Redis goes and comes back. Default: nobody.
 	Logger *zap.Logger
 }

@@ -20,6 +20,7 @@ type lane struct {
 	rdb      *redis.Client
 	timeout  time.Duration
 	log      *zap.Logger
+	trace    func(context.Context) (end func(away bool)) // nil: nobody traces
 	outage   *outage
 	shelf    *shelf
 	queue    chan *call
@@ -72,7 +73,7 @@ const (
 
 func newLane(cfg *Config, o *outage, memory int64) *lane {
 	return &lane{
-		rdb: cfg.Redis, timeout: cfg.Timeout, log: cfg.Logger, outage: o, shelf: newShelf(memory),
+		rdb: cfg.Redis, timeout: cfg.Timeout, log: cfg.Logger, trace: cfg.Trace, outage: o, shelf: newShelf(memory),
 		queue: make(chan *call, longestQueue), returned: make(chan string, 1), closed: true,
 	}
 }
@@ -98,6 +99,10 @@ func (l *lane) close() {
 // do waits until an operation is done, which takes about twice the timeout at most, and reports whether it was done in
 // memory.
 func (l *lane) do(ctx context.Context, op operation) (degraded bool, err error) {
+	if l.trace != nil {
+		end := l.trace(ctx)
+		defer func() { end(degraded || errors.Is(err, ErrUnavailable)) }()
+	}
 	c := &call{op: op, left: ctx.Done(), deadline: time.Now().Add(2 * l.timeout), finished: make(chan struct{})}
 	l.mu.RLock()
 	if l.closed {

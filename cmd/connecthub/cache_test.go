@@ -87,7 +87,7 @@ func TestCacheStatusWhileRedisIsAway(t *testing.T) {
 	hub.keep(t, "/v1/users/7/temp/draft", "1")
 	redistest.Eventually(t, soon, "the status tells it", func() bool {
 		got := call(t, hub.client(), "cache", "status")
-		return got.status == 0 && strings.Contains(got.stdout, "  redis      fail: Redis does not answer\n") &&
+		return got.status == 0 && strings.Contains(got.stdout, "  redis      fail: Redis does not answer") &&
 			strings.Contains(got.stdout, "  temp_data  warn: ") && strings.Contains(got.stdout, "  not known: Redis is away\n") &&
 			strings.Contains(got.stdout, "  1 waiting for Redis\n")
 	})

@@ -24,6 +24,7 @@ import (
 type checkCommand struct {
 	Component string `enum:"all,events,cache,temp_data,matching,health" default:"all" help:"What to test: all, events, cache, temp_data, matching or health."`
 	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, test the cache with this user's menus, which are cleared, and keep temporary data of this user for a moment; matching pairs people who do not exist. Default: the channel of the service connecthub-check, which nobody reads, and for the rest user 9223372036854775807, who is nobody."`
+	Direct    bool   `help:"Test no running hub, but the Redis and the Java service themselves: with a hub that is started for the test alone, with the settings of serve from the environment. It works apart from running hubs, under prefixes of its own."`
 	JSON      bool   `name:"json" help:"Show each step as one line of JSON."`
 
 	hubClient `embed:""`
@@ -47,12 +48,24 @@ func (s *step) timeout() time.Duration {
 }
 
 // Run runs the steps in turn; what fails in one component does not keep the next from being tested.
-func (c *checkCommand) Run(ctx context.Context, a *app) error {
+func (c *checkCommand) Run(ctx context.Context, a *app) (err error) {
 	if c.UserID < 0 {
 		return usageError("--user-id must be above 0")
 	}
+	var first []step
+	if c.Direct {
+		stop, startErr := c.ownHub(ctx, a)
+		if startErr != nil {
+			return startErr
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		first = []step{{"health", "start a hub", quiet(c.started)}}
+	}
 	if _, err := c.request(ctx, http.MethodGet, "", nil, nil); err != nil {
 		return err // A setting is wrong: there is no hub to test.
+	}
+	if _, err := c.transport(); err != nil {
+		return err
 	}
 	checks := &eventsCheck{client: &c.hubClient, channel: "service:connecthub-check", path: "/v1/events/services/connecthub-check"}
 	userID := cmp.Or(c.UserID, nobody)
@@ -62,7 +75,7 @@ func (c *checkCommand) Run(ctx context.Context, a *app) error {
 		id := strconv.FormatInt(c.UserID, 10)
 		checks.channel, checks.path = "user:"+id, "/v1/events/users/"+id
 	}
-	steps := slices.Concat([]step{
+	steps := slices.Concat(first, []step{
 		{"health", "the process answers", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/live"); return err })},
 		{"health", "it can accept events", quiet(func(ctx context.Context) error { _, err := c.health(ctx, "/health/ready"); return err })},
 		{"health", "no check fails", func(ctx context.Context) (string, error) { return c.health(ctx, "/health") }},
@@ -175,7 +188,7 @@ func (c *eventsCheck) open(ctx context.Context) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, cancel)()
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.client.do(req)
 	if err != nil {
 		return c.client.unanswered(cmp.Or(ctx.Err(), err))
 	}

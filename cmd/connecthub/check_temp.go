@@ -107,7 +107,7 @@ func (c *tempCheck) send(ctx context.Context, e exchange) (*answer, error) {
 	if e.ifMatch != "" {
 		req.Header.Set("If-Match", e.ifMatch)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.client.do(req)
 	if err != nil {
 		return nil, c.client.unanswered(err)
 	}

@@ -38,7 +38,8 @@ func TestCheckPasses(t *testing.T) {
 		"take a lease, refuse it to others, release it",
 	}
 	matchingSteps := []string{"list the algorithms", "pair four people, so that nobody is forgotten"}
-	hub := serve(t, onSharedRedis(t).with("JAVA_SERVICE_URL", newJava(t).URL))
+	kept := redistest.Start(t, "--appendonly", "yes") // Else there is a warning.
+	hub := serve(t, on(kept).with("JAVA_SERVICE_URL", newJava(t).URL))
 	hub.healthy(t)
 	for _, test := range []struct {
 		args []string
@@ -126,6 +127,7 @@ func TestCheckFailsWithoutRedis(t *testing.T) {
 	hub.healthy(t)
 	rds.Stop()
 	call(t, hub.client(), "check", "--component", "events").want(t, 1, "FAIL  events", "503 redis_unavailable")
+	hub.awaitHealth(t, "redis", "fail", "Redis does not answer")
 	got := call(t, hub.client(), "check", "--json")
 	got.want(t, 1)
 	var ok []bool

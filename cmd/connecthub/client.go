@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -18,8 +21,11 @@ import (
 
 // hubClient is how the commands call a running hub.
 type hubClient struct {
-	HubURL        string `setting:"HUB_URL" default:"http://127.0.0.1:8090" help:"The hub to call."`
-	tokenSettings `embed:""`
+	HubURL            string `setting:"HUB_URL" default:"http://127.0.0.1:8090" help:"The hub to call."`
+	HubCAFile         string `name:"hub-ca-file" setting:"HUB_CA_FILE" placeholder:"FILE" help:"Who may have signed the hub's certificate, in PEM. Unset: whom the system trusts."`
+	HubClientCertFile string `setting:"HUB_CLIENT_CERT_FILE" placeholder:"FILE" help:"The certificate to show to a hub that wants one, in PEM."`
+	HubClientKeyFile  string `setting:"HUB_CLIENT_KEY_FILE" placeholder:"FILE" help:"Its key, in PEM."`
+	tokenSettings     `embed:""`
 
 	idempotencyKey string
 	// patience is how long a request may take; 0 is as long as usual.
@@ -63,6 +69,51 @@ func (c *hubClient) request(ctx context.Context, method, path string, query url.
 	return req, nil
 }
 
+// transport returns what carries requests to the hub. Whoever calls it closes the idle connections, but for those of the
+// default transport, which are closed when the command ends.
+func (c *hubClient) transport() (*http.Transport, error) {
+	standard, ok := http.DefaultTransport.(*http.Transport)
+	if !ok || c.HubCAFile == "" && c.HubClientCertFile == "" && c.HubClientKeyFile == "" {
+		return standard, nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.HubCAFile != "" {
+		raw, err := os.ReadFile(c.HubCAFile)
+		if err != nil {
+			return nil, &settingError{"HUB_CA_FILE", "cannot be read: " + err.Error()}
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(raw) {
+			return nil, &settingError{"HUB_CA_FILE", "holds no certificate in PEM"}
+		}
+	}
+	switch {
+	case c.HubClientCertFile != "" && c.HubClientKeyFile == "":
+		return nil, &settingError{"HUB_CLIENT_CERT_FILE", "must be set together with HUB_CLIENT_KEY_FILE"}
+	case c.HubClientCertFile == "" && c.HubClientKeyFile != "":
+		return nil, &settingError{"HUB_CLIENT_KEY_FILE", "must be set together with HUB_CLIENT_CERT_FILE"}
+	case c.HubClientCertFile != "":
+		pair, err := tls.LoadX509KeyPair(c.HubClientCertFile, c.HubClientKeyFile)
+		if err != nil {
+			return nil, &settingError{"HUB_CLIENT_CERT_FILE", "cannot be used with HUB_CLIENT_KEY_FILE: " + err.Error()}
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	own := standard.Clone()
+	own.TLSClientConfig = cfg
+	own.DisableKeepAlives = true // So that none of its connections is left to be closed.
+	return own, nil
+}
+
+// do sends a request and returns the answer, whose body the caller closes.
+func (c *hubClient) do(req *http.Request) (*http.Response, error) {
+	transport, err := c.transport()
+	if err != nil {
+		return nil, err
+	}
+	return (&http.Client{Transport: transport}).Do(req) //nolint:gosec // G704: who calls the command says where the hub is.
+}
+
 // answer is what a hub answered with.
 type answer struct {
 	status int
@@ -91,7 +142,7 @@ func (c *hubClient) send(req *http.Request) (*answer, error) {
 	const usual = 10 * time.Second
 	ctx, cancel := context.WithTimeout(req.Context(), cmp.Or(c.patience, usual))
 	defer cancel()
-	res, err := http.DefaultClient.Do(req.WithContext(ctx)) //nolint:gosec // G704: who calls the command says where the hub is.
+	res, err := c.do(req.WithContext(ctx))
 	if err != nil {
 		return nil, c.unanswered(err)
 	}
@@ -115,11 +166,17 @@ func (c *hubClient) noHub(err error) error {
 
 // unanswered says that the hub did not answer, and what to try.
 func (c *hubClient) unanswered(err error) error {
+	if errors.As(err, new(*settingError)) {
+		return err
+	}
 	if urlErr := new(url.Error); errors.As(err, &urlErr) {
 		err = urlErr.Err // Without the address, which is said once.
 	}
 	if errors.Is(err, context.Canceled) { // By who ran the command, which says nothing of the hub.
 		return fmt.Errorf("the hub at %s had not answered yet: %w", c.shownURL(), err)
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return fmt.Errorf("the hub at %s cannot be trusted: %w (see HUB_CA_FILE)", c.shownURL(), err)
 	}
 	return fmt.Errorf("the hub at %s does not answer: %w (start one with connecthub serve, or set HUB_URL)", c.shownURL(), err)
 }

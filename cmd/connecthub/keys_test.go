@@ -75,7 +75,7 @@ func TestKeysNewWithoutAFileShowsOne(t *testing.T) {
 func TestKeysNewNamesTheScopes(t *testing.T) {
 	t.Parallel()
 	help := strings.Join(strings.Fields(call(t, nil, "help", "keys", "new").stdout), " ")
-	for _, scope := range []string{"publish:*", "menus", "temp", "temp:sessions", "temp:user_123", "temp:user_*", "temp:conversations", "admin"} {
+	for _, scope := range []string{"publish:*", "menus", "temp", "temp:sessions", "temp:user_123", "temp:user_*", "temp:conversations", "match", "admin", "source:*", "source:django-connectbot"} {
 		if !strings.Contains(help, " "+scope) {
 			t.Errorf("the help does not name %s", scope)
 		}
@@ -104,11 +104,77 @@ func TestKeysNewRefuses(t *testing.T) {
 		{[]string{"--file", path, "--name", "bot", "--scope", "publish"}, 2, `--scope: "publish" is no scope: want *, publish:`},
 		{[]string{"--file", path, "--name", "bot", "--scope", "subscribe:user.*"}, 2, `"subscribe:user.*" is no scope`},
 		{[]string{"--file", path, "--name", strings.Repeat("n", 1000), "--scope", "*"}, 2, "id and name have 1 to"},
+		{[]string{"--file", path, "--name", "bot", "--id", "a\x1b[31m", "--scope", "*"}, 2, "id and name have 1 to"},
+		{[]string{"--file", path, "--name", "bot", "--scope", "source:"}, 2, `--scope: "source:" is no scope`},
 		{[]string{"--file", path, "--name", "bot", "--id", "bot1", "--scope", "*"}, 1, `"bot1": another key has the same id`},
 		{[]string{"--file", broken, "--name", "bot", "--scope", "*"}, 1, broken},
 		{[]string{"--file", filepath.Join(dir, "none", "keys.json"), "--name", "bot", "--scope", "*"}, 1, "no such file or directory"},
 	} {
 		got := call(t, nil, append([]string{"keys", "new"}, test.args...)...)
+		got.want(t, test.status, "connecthub: ", test.want)
+		if tokenShown.MatchString(got.stdout) {
+			t.Errorf("%q shows a token", test.args)
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("the file was changed: %s, %v", after, err)
+	}
+}
+
+func TestKeysLs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	hash := func(digit string) string { return strings.Repeat(digit, 64) }
+	write(t, path, `{"keys":[{"id":"a","name":"bot","sha256":"`+hash("a")+`","scopes":["publish:*","menus"],"rate_limit":5},`+
+		`{"id":"b","name":"почта","sha256":"`+hash("b")+`","scopes":["*"],"expires":"2020-11-22T10:00:00+03:00"},`+
+		`{"id":"c","name":"new","sha256":"`+hash("c")+`","scopes":["*"],"expires":"2999-01-01T00:00:00Z","max_streams":7}]}`)
+	env := environment{"HUB_KEYS_FILE": path}
+	got := call(t, env, "keys", "ls")
+	got.want(t, 0, "ID", "publish:* menus", "почта", "expired 2020-11-22T07:00:00Z", "2999-01-01T00:00:00Z", "never")
+	if strings.Contains(got.stdout, hash("a")) {
+		t.Errorf("the hash is shown: %s", got.stdout)
+	}
+	call(t, env, "keys", "ls", "--hash").want(t, 0, hash("a"), hash("c"))
+	asJSON := call(t, env, "keys", "ls", "--json")
+	asJSON.want(t, 0)
+	var list struct{ Keys []map[string]any }
+	if err := json.Unmarshal([]byte(asJSON.stdout), &list); err != nil || len(list.Keys) != 3 {
+		t.Fatalf("%s: %v", asJSON.stdout, err)
+	}
+	if list.Keys[0]["rate_limit"] != 5.0 || list.Keys[2]["max_streams"] != 7.0 || list.Keys[0]["sha256"] != nil || list.Keys[0]["expires"] != nil {
+		t.Errorf("shown as JSON: %s", asJSON.stdout)
+	}
+	call(t, env, "keys", "ls", "--json", "--hash").want(t, 0, hash("b"))
+	call(t, nil, "keys", "ls").want(t, 2, "--file")
+	call(t, nil, "keys", "ls", "--file", path+"x").want(t, 1, "no such file")
+}
+
+func TestKeysRotateAndRevokeRefuse(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	env := environment{"HUB_KEYS_FILE": path}
+	newKey(t, env, "--id", "a", "--name", "bot", "--scope", "*")
+	newKey(t, env, "--id", "b", "--name", "bot", "--scope", "*")
+	call(t, env, "keys", "rotate", "--id", "b", "--overlap", "0s").want(t, 0)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"rotate"}, 2, "--id"},
+		{[]string{"rotate", "--id", "c"}, 1, `there is no key with the id "c"`},
+		{[]string{"rotate", "--id", "b"}, 1, "key b: the key has expired"},
+		{[]string{"rotate", "--id", "a", "--overlap=-1s"}, 2, "--overlap must be from 0s"},
+		{[]string{"rotate", "--id", "a", "--overlap", "9000h"}, 2, "--overlap must be from 0s"},
+		{[]string{"revoke"}, 2, "--id"},
+		{[]string{"revoke", "--id", "c"}, 1, `there is no key with the id "c"`},
+		{[]string{"revoke", "--id", "a", "--file", path + "x"}, 1, "no such file"},
+	} {
+		got := call(t, env, append([]string{"keys"}, test.args...)...)
 		got.want(t, test.status, "connecthub: ", test.want)
 		if tokenShown.MatchString(got.stdout) {
 			t.Errorf("%q shows a token", test.args)

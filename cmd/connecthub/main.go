@@ -34,6 +34,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	version        string
+	// env returns a variable of the environment or of the file .env, "" for none.
+	env func(name string) string
 }
 
 // errSilent ends a command with status 1 when it has said itself what was wrong.
@@ -67,7 +69,7 @@ func run(
 		kong.ValueFormatter(helpWithSetting),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&app{stdin: stdin, stdout: stdout, stderr: stderr, version: versionText()}),
+		kong.Bind(&app{stdin: stdin, stdout: stdout, stderr: stderr, version: versionText(), env: env}),
 	)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "connecthub:", err)

@@ -201,7 +201,7 @@ type server struct {
 	url, addr string
 }
 
-var listening = regexp.MustCompile(`is listening on (http://(\S+?))\. Try it`)
+var listening = regexp.MustCompile(`is listening on (https?://(\S+?))\. Try it`)
 
 // noJava is where no Java service is.
 const noJava = "http://127.0.0.1:1"
@@ -209,7 +209,9 @@ const noJava = "http://127.0.0.1:1"
 // serve starts a hub on a free port, with the embedded Redis on another unless the environment names one, and no Java service.
 func serve(tb testing.TB, env environment, args ...string) *server {
 	tb.Helper()
-	env = environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava}.and(env)
+	env = environment{
+		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava,
+	}.and(env)
 	s := &server{running: start(tb, env, append([]string{"serve"}, args...)...)}
 	s.awaitListening(tb)
 	return s

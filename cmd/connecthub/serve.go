@@ -2,24 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/internal/redisconn"
-	"github.com/connectbot-hub/connecthub/tempdata"
 )
 
 // serveCommand holds every setting of the hub: flag, environment variable, default and help in one place.
@@ -50,6 +43,9 @@ type serveCommand struct {
 	menuSettings     `embed:""`
 	tempSettings     `embed:""`
 	matchingSettings `embed:""`
+	auditSettings    `embed:""`
+	doorSettings     `embed:""`
+	healthSettings   `embed:""`
 
 	LogLevel  string `setting:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error. debug logs every request."`
 	LogFormat string `setting:"LOG_FORMAT" enum:"json,console" default:"json" help:"json or console."`
@@ -64,16 +60,21 @@ func (c *serveCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	logger, err := c.logger(a)
+	logger, whole, err := c.logger(a)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = logger.Sync() }() // Standard error often cannot be synced.
+	audit, err := c.openAudit(whole, logger, a.version)
+	if err != nil {
+		return err
+	}
+	defer audit.close()
 	if os.Getenv("GOGC") == "" {
 		// The heap is small and publishing allocates: collecting at twice its size costs a fifteenth of the throughput.
 		debug.SetGCPercent(gcPercent)
 	}
-	h, err := c.newHub(ctx, a, keys, logger)
+	h, err := c.newHub(ctx, a, keys, logger, audit)
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (c *serveCommand) Run(ctx context.Context, a *app) error {
 }
 
 // validate checks the settings that can be judged without I/O on the network, and returns the keys.
-func (c *serveCommand) validate() (*api.Keys, error) {
+func (c *serveCommand) validate() (*keyring, error) {
 	host, _, err := net.SplitHostPort(c.HTTPAddr)
 	if err != nil {
 		return nil, &settingError{"HTTP_ADDR", "must be host:port, such as 127.0.0.1:8090"}
@@ -99,7 +100,7 @@ func (c *serveCommand) validate() (*api.Keys, error) {
 			return nil, &settingError{s.name, err.Error()}
 		}
 	}
-	keys, err := c.keys()
+	keys, err := c.newKeyring()
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,13 @@ func (c *serveCommand) validate() (*api.Keys, error) {
 	if err := c.menuSettings.validate(); err != nil {
 		return nil, err
 	}
+	if err := c.healthSettings.validate(); err != nil {
+		return nil, err
+	}
 	if err := c.tempSettings.validate(); err != nil {
+		return nil, err
+	}
+	if err := c.doorSettings.validate(); err != nil {
 		return nil, err
 	}
 	return keys, c.matchingSettings.validate()
@@ -144,38 +151,11 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// keys returns the configured keys; there may be none.
-func (c *serveCommand) keys() (*api.Keys, error) {
-	var all []*api.Key
-	token, from, err := c.token()
-	if err != nil {
-		return nil, err
-	}
-	if token != "" {
-		key, err := api.KeyForToken(token)
-		if err != nil {
-			return nil, &settingError{from, "is too weak: " + err.Error()}
-		}
-		all = append(all, key)
-	}
-	if c.HubKeysFile != "" {
-		fromFile, err := api.ReadKeysFile(c.HubKeysFile)
-		if err != nil {
-			return nil, &settingError{"HUB_KEYS_FILE", "cannot be used: " + err.Error()}
-		}
-		all = append(all, fromFile...)
-	}
-	keys, err := api.NewKeys(all...)
-	if err != nil {
-		return nil, &settingError{"HUB_KEYS_FILE", "cannot be used: " + err.Error()}
-	}
-	return keys, nil
-}
-
-func (c *serveCommand) logger(a *app) (*zap.Logger, error) {
+// logger returns the log, and a way into it for what must not be missing there.
+func (c *serveCommand) logger(a *app) (log *zap.Logger, whole zapcore.Core, err error) {
 	level, err := zapcore.ParseLevel(c.LogLevel)
 	if err != nil {
-		return nil, &settingError{"LOG_LEVEL", "must be debug, info, warn or error"}
+		return nil, nil, &settingError{"LOG_LEVEL", "must be debug, info, warn or error"}
 	}
 	format := zap.NewProductionEncoderConfig()
 	format.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -184,203 +164,9 @@ func (c *serveCommand) logger(a *app) (*zap.Logger, error) {
 	if c.LogFormat == "console" {
 		encoder = zapcore.NewConsoleEncoder(format)
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(a.stderr)), level)
+	sink := zapcore.Lock(zapcore.AddSync(a.stderr))
+	core := zapcore.NewCore(encoder, sink, level)
 	// The same message is written 100 times a second at most, and then every hundredth time: an outage under load must
 	// not fill the disk.
-	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100)), nil
-}
-
-// hub is everything that runs, in the order in which it was made.
-type hub struct {
-	cfg      *serveCommand
-	app      *app
-	log      *zap.Logger
-	embedded *redisconn.Embedded
-	// rdb keeps what can be made anew, eventsRDB what cannot. They may be the same client.
-	rdb, eventsRDB *redis.Client
-	rdbURL         string
-
-	menus     *menus
-	temp      *tempdata.Store
-	pairing   *pairing
-	publisher *events.Publisher
-	fanout    *events.Fanout
-	bridge    *events.Bridge
-	server    *api.Server
-	listener  net.Listener
-	keyless   bool
-	started   time.Time
-}
-
-// newHub makes the parts and listens. It does not wait for Redis: a hub without it answers, and says so.
-func (c *serveCommand) newHub(ctx context.Context, a *app, keys *api.Keys, logger *zap.Logger) (_ *hub, err error) {
-	h := &hub{cfg: c, app: a, log: logger, keyless: keys.Empty(), started: time.Now()}
-	defer func() { //nolint:contextcheck // What was made is closed whether ctx has ended or not.
-		if err != nil {
-			if h.pairing != nil {
-				h.pairing.close()
-			}
-			if h.menus != nil {
-				h.menus.close()
-			}
-			h.closeRedis()
-		}
-	}()
-	if err := h.openRedis(); err != nil {
-		return nil, err
-	}
-	cfg := events.Config{
-		Prefix:       c.ChannelPrefix,
-		User:         events.Retention{MaxEntries: c.UserLogEntries, MaxAge: c.UserLogAge},
-		Global:       events.Retention{MaxEntries: c.GlobalLogEntries, MaxAge: c.GlobalLogAge},
-		Service:      events.Retention{MaxEntries: c.ServiceLogEntries, MaxAge: c.ServiceLogAge},
-		DedupeWindow: c.DedupeWindow,
-		QueueLength:  c.StreamQueue,
-		Logger:       logger,
-	}
-	if h.publisher, err = events.NewPublisher(h.eventsRDB, cfg); err != nil {
-		return nil, err
-	}
-	if h.fanout, err = events.NewFanout(h.eventsRDB, cfg); err != nil {
-		return nil, err
-	}
-	log, err := events.NewLog(h.eventsRDB, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if c.BridgeLegacy {
-		if h.bridge, err = events.NewBridge(h.eventsRDB, cfg); err != nil {
-			return nil, err
-		}
-	}
-	if h.menus, err = c.newMenus(h.rdb, h.eventsRDB, h.rdbURL, h.publisher, logger); err != nil {
-		return nil, err
-	}
-	if h.temp, err = c.newTemp(h.rdb, h.rdbURL, logger); err != nil {
-		return nil, err
-	}
-	if h.pairing, err = h.newPairing(cfg); err != nil {
-		return nil, err
-	}
-	h.server = api.New(api.Deps{
-		Publisher: h.publisher, Log: log, Fanout: h.fanout, Menus: h.menus.Menus, Temp: h.temp,
-		Matching: h.pairing.Matcher, MatchingJobs: h.pairing.jobs,
-		Health: h.checks(), Ready: h.readiness(), Stats: h.stats,
-	}, api.Config{Keys: keys, MaxStreams: c.MaxStreams, Version: a.version, Logger: logger})
-	if h.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddr); err != nil {
-		return nil, &settingError{"HTTP_ADDR", "cannot be listened on: " + err.Error()}
-	}
-	return h, nil
-}
-
-// openRedis makes the clients, and starts the embedded server when REDIS_URL names no other.
-func (h *hub) openRedis() (err error) {
-	h.rdbURL = h.cfg.RedisURL
-	if h.rdbURL == "" {
-		if h.embedded, err = redisconn.StartEmbedded(h.cfg.EmbeddedRedisAddr); err != nil {
-			return &settingError{"EMBEDDED_REDIS_ADDR", "cannot be used: " + err.Error()}
-		}
-		h.rdbURL = h.embedded.URL()
-		h.log.Warn("no REDIS_URL is set: "+h.lost()+" are kept in memory only and are lost when the hub stops",
-			zap.String("embedded_redis", h.rdbURL))
-	}
-	if h.rdb, err = redisconn.Open(h.rdbURL); err != nil {
-		return err
-	}
-	h.eventsRDB = h.rdb
-	if h.cfg.EventsRedisURL != "" {
-		h.eventsRDB, err = redisconn.Open(h.cfg.EventsRedisURL)
-	}
-	return err
-}
-
-// lost says what the embedded server loses when the hub stops.
-func (h *hub) lost() string {
-	if h.cfg.EventsRedisURL == "" {
-		return "events, menus and temporary data"
-	}
-	return "menus and temporary data"
-}
-
-func (h *hub) closeRedis() {
-	for _, client := range []*redis.Client{h.rdb, h.eventsRDB} {
-		if client != nil {
-			_ = client.Close() // It fails only when closed twice, as one that is both is.
-		}
-	}
-	if h.embedded != nil {
-		h.embedded.Close()
-	}
-}
-
-// run starts the parts, answers requests until ctx ends, and stops the parts in the reverse order.
-func (h *hub) run(ctx context.Context) error {
-	defer h.closeRedis()
-	defer func() { _ = h.listener.Close() }() // Mostly the server has closed it.
-	start := []func(context.Context) error{h.publisher.Start, h.fanout.Start, h.menus.start, h.temp.Start, h.pairing.start}
-	stop := []func(){h.pairing.close, h.temp.Close, h.menus.close, h.fanout.Close, h.publisher.Close}
-	if h.bridge != nil {
-		start = append(start, h.bridge.Start)
-		stop = append([]func(){h.bridge.Close}, stop...)
-	}
-	defer func() {
-		for _, f := range stop {
-			f()
-		}
-	}()
-	for _, f := range start {
-		if err := f(ctx); err != nil {
-			return err
-		}
-	}
-	served := make(chan error, 1)
-	go func() { served <- h.server.Serve(h.listener) }()
-	h.log.Info("the hub is listening", zap.String("address", h.listener.Addr().String()), zap.String("version", h.app.version))
-	h.greet()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	h.log.Info("the hub is shutting down")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.ShutdownTimeout)
-	defer cancel()
-	var working sync.WaitGroup
-	working.Go(h.pairing.stopWorking) // Which takes as long as the requests over HTTP may: not one after the other.
-	if err := h.server.Shutdown(ctx); err != nil {
-		h.log.Warn("requests were cut off: they took longer than SHUTDOWN_TIMEOUT", zap.Error(err))
-	}
-	working.Wait()
-	return errors.Join(<-served)
-}
-
-// greet shows a newcomer how to see the hub work.
-func (h *hub) greet() {
-	base := "http://" + reachable(h.listener.Addr())
-	auth, how := "", "Try it"
-	if !h.keyless {
-		auth = ` -H "Authorization: Service $SERVICE_AUTH_TOKEN"`
-		how = "Try it, with a key's token in the shell's variable SERVICE_AUTH_TOKEN"
-	}
-	_, _ = fmt.Fprintf(h.app.stdout, `ConnectBot Hub %s is listening on %s. %s:
-
-  curl -N%s '%s/v1/stream?channel=user:123&last_event_id=earliest'
-  curl%s '%s/v1/events/users/123' -H 'Content-Type: application/json' -d '{"type":"user.login","data":{"name":"Анна"}}'
-  curl%s '%s/v1/events?channel=user:123'
-  curl%s '%s/v1/menus/123/main'
-
-The API is described at %s/docs. Stop the hub with Ctrl+C.
-`, h.app.version, base, how, auth, base, auth, base, auth, base, auth, base, base)
-	if h.embedded != nil {
-		_, _ = fmt.Fprintf(h.app.stdout, "Redis is embedded, at %s, and keeps nothing: set REDIS_URL to keep %s.\n", h.embedded.URL(), h.lost())
-	}
-}
-
-// reachable returns an address at which a client on this machine reaches a listener.
-func reachable(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || !tcp.IP.IsUnspecified() {
-		return addr.String()
-	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100)), zapcore.NewCore(encoder.Clone(), sink, zapcore.InfoLevel), nil
 }

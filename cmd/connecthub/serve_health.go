@@ -2,62 +2,97 @@ package main
 
 import (
 	"context"
-	"errors"
+	"path/filepath"
 	"time"
 
-	"github.com/connectbot-hub/connecthub/api"
+	"github.com/connectbot-hub/connecthub/events"
 	"github.com/connectbot-hub/connecthub/health"
 )
 
-// readiness returns what /health/ready asks: whether events can be accepted.
-func (h *hub) readiness() *health.Checker {
-	checker := health.NewChecker(time.Second)
-	checker.Add("redis", "datastore", func(ctx context.Context) error {
-		if err := h.eventsRDB.Ping(ctx).Err(); err != nil {
-			return errors.New("Redis does not answer") //nolint:staticcheck // ST1005: Redis is a name. The cause may hold its address.
-		}
-		return nil
-	})
-	return checker
+// healthSettings say how the hub watches itself.
+type healthSettings struct {
+	HealthInterval time.Duration `setting:"HEALTH_INTERVAL" default:"5s" help:"How often the hub looks at each of its parts, and sends itself an event to see that events get through. At most 10s, so that it notices within 15s."`
 }
 
-// checks returns what /health asks: also whether they are delivered.
-func (h *hub) checks() *health.Checker {
-	checker := h.readiness()
-	checker.Add("subscription", "component", h.fanout.Check)
+func (c *healthSettings) validate() error {
+	if c.HealthInterval < 100*time.Millisecond || c.HealthInterval > events.MaxCanaryInterval {
+		return &settingError{"HEALTH_INTERVAL", "must be from 100ms to " + events.MaxCanaryInterval.String()}
+	}
+	return nil
+}
+
+// newChecker makes what /health asks.
+func (h *hub) newChecker() *health.Checker {
+	checker := health.New(health.Config{
+		Interval: h.cfg.HealthInterval,
+		OnChange: func(c health.Change) { h.announcer.healthChanged(string(c.Was), string(c.Now), c.Failing) },
+		Logger:   h.log,
+	})
+	checker.Add(checkOfEvents, "datastore", health.Redis(h.eventsRDB, h.cfg.ChannelPrefix+":idem:health"))
+	if h.eventsRDB != h.rdb {
+		// Menus are made without it, and temporary data is kept in memory or refused: no reason to take the hub out of service.
+		main := health.Redis(h.rdb, h.cfg.KeyPrefix+":health")
+		checker.Add("redis_main", "datastore", func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			if err := main(ctx); err != nil {
+				return health.Warning(err.Error())
+			}
+			return nil
+		})
+	}
+	checker.Add("delivery", "component", h.canary.Check)
 	if h.bridge != nil {
 		checker.Add("bridge", "component", h.bridge.Check)
 	}
 	h.menus.addChecks(checker)
 	addTempCheck(checker, h.temp)
 	h.pairing.addChecks(checker)
-	if h.embedded != nil {
-		checker.Add("persistence", "datastore", func(context.Context) error {
-			return health.Warning("The embedded Redis keeps nothing: " + h.lost() + " are lost when the hub stops. Set REDIS_URL.")
-		})
+	h.addPersistenceCheck(checker)
+	if !h.keys.Empty() {
+		checker.Add("keys", "component", h.keys.check)
 	}
+	checker.Add("disk", "system", health.Disk(leastRoom, h.folders()...))
 	return checker
 }
 
-// stats returns what /stats shows.
-func (h *hub) stats() api.Stats {
-	p, f := h.publisher.Stats(), h.fanout.Stats()
-	stats := api.Stats{
-		Since: h.started.UTC().Format(time.RFC3339Nano),
-		Events: map[string]int64{
-			"published": p.Published, "duplicates": p.Duplicates, "failed": p.Failed,
-		},
-		Streams: map[string]int64{
-			"open": f.Open, "opened": f.Opened, "channels": f.Channels, "delivered": f.Delivered,
-			"cut_slow": f.Slow, "gaps": f.Gaps, "resubscribed": f.Reconnects,
-		},
-		Caches:   map[string]map[string]float64{"menus": h.menus.counters()},
-		TempData: tempStats(h.temp),
-		Matching: h.pairing.stats(),
+// checkOfEvents is the check of the Redis that takes the events, which is all that accepting them needs.
+const checkOfEvents = "redis"
+
+// patience is less than the checker's, which takes what is too slow for a failure: for parts whose failure is a warning.
+const patience = 800 * time.Millisecond
+
+// addPersistenceCheck adds what /health tells of how long what is in Redis lasts. Of a Redis for the rest, from which somebody
+// else may clear what he likes, it tells nothing, unless that is embedded.
+func (h *hub) addPersistenceCheck(checker *health.Checker) {
+	kept := health.Persistence(h.eventsRDB)
+	lost := "The embedded Redis keeps nothing: " + h.lost() + " are lost when the hub stops. Set REDIS_URL."
+	checker.Add("persistence", "datastore", func(ctx context.Context) error {
+		if h.embedded != nil && h.eventsRDB == h.rdb {
+			return health.Warning(lost)
+		}
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err := kept(ctx)
+		switch {
+		case h.embedded == nil:
+			return err
+		case err == nil:
+			return health.Warning(lost)
+		}
+		return health.Warning(lost + " " + err.Error())
+	})
+}
+
+// leastRoom is what the hub warns below.
+var leastRoom = health.Room{Bytes: 512 << 20, Percent: 5} //nolint:gochecknoglobals // A constant, but for the language.
+
+// folders are those whose disks must not get full. The hub keeps nothing on disk but the audit log, if that has a file; where it
+// runs, its log may be written, or its Redis keep what it holds.
+func (h *hub) folders() []health.Folder {
+	folders := []health.Folder{{Name: "the working folder", Path: "."}}
+	if file := h.cfg.AuditLogFile; file != "" {
+		folders = append(folders, health.Folder{Name: "the audit log", Path: filepath.Dir(file)})
 	}
-	if h.bridge != nil {
-		b := h.bridge.Stats()
-		stats.Events["bridged"], stats.Events["bridged_before"], stats.Events["ignored"] = b.TakenUp, b.Seen, b.Ignored
-	}
-	return stats
+	return folders
 }

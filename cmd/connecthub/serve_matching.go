@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/connectbot-hub/connecthub/events"
@@ -70,8 +71,10 @@ func (c *serveCommand) javaToken() (token, from string, err error) {
 	return tokenSet("JAVA_SERVICE_TOKEN", c.JavaServiceToken, c.JavaServiceTokenFile)
 }
 
-// javaClient makes the client of the Java service.
-func (c *serveCommand) javaClient(log *zap.Logger) (*javaclient.Client, error) {
+// javaClient makes the client of the Java service. Its calls are told to onCall.
+func (c *serveCommand) javaClient(
+	log *zap.Logger, traces trace.TracerProvider, onCall func(call javaclient.CallName, ok bool, took time.Duration),
+) (*javaclient.Client, error) {
 	token, from, err := c.javaToken()
 	if err != nil {
 		return nil, err
@@ -80,7 +83,8 @@ func (c *serveCommand) javaClient(log *zap.Logger) (*javaclient.Client, error) {
 		return nil, &settingError{from, "must be visible ASCII characters without spaces"}
 	}
 	client, err := javaclient.New(javaclient.Config{
-		URL: c.JavaServiceURL, Token: token, Timeout: c.JavaTimeout, TotalTimeout: c.JavaTimeoutTotal, Logger: log,
+		URL: c.JavaServiceURL, Token: token, Timeout: c.JavaTimeout, TotalTimeout: c.JavaTimeoutTotal, Logger: log, Tracing: traces,
+		OnCall: onCall,
 	})
 	if err != nil {
 		return nil, &settingError{"JAVA_SERVICE_URL", "cannot be used: " + strings.TrimPrefix(err.Error(), "javaclient: ")}
@@ -114,7 +118,7 @@ const matchingLease = 10 * time.Second
 func (h *hub) newPairing(cfg events.Config) (p *pairing, err error) {
 	c := h.cfg
 	p = &pairing{fallback: c.MatchingFallback == "on"}
-	if p.client, err = c.javaClient(h.log); err != nil {
+	if p.client, err = c.javaClient(h.log, h.tracing, h.onJavaCall); err != nil {
 		return p, err
 	}
 	prefix := c.ChannelPrefix + ":matching:"
@@ -139,7 +143,7 @@ func (h *hub) newPairing(cfg events.Config) (p *pairing, err error) {
 	}
 	if p.jobs, err = matching.NewJobs(matching.JobsConfig{
 		Matcher: p.Matcher, Queue: queue, Publish: h.publishMatched, Project: h.projectMatching,
-		Workers: c.MatchingWorkers, RetryFor: c.MatchingRetryFor, Logger: h.log,
+		Workers: c.MatchingWorkers, RetryFor: c.MatchingRetryFor, Logger: h.log, Tracing: h.tracing,
 	}); err != nil {
 		return p, err
 	}
@@ -168,7 +172,8 @@ func (h *hub) publishMatched(ctx context.Context, e matching.Event) error {
 		return err
 	}
 	_, err = h.publisher.Publish(ctx, events.Message{
-		Channel: channel, Type: e.Type, ID: e.ID, CorrelationID: e.CorrelationID, Data: e.Data, Source: "connecthub",
+		Channel: channel, Type: e.Type, ID: e.ID, CorrelationID: e.CorrelationID, Traceparent: e.Traceparent,
+		Data: e.Data, Source: "connecthub",
 	})
 	if errors.Is(err, events.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", matching.ErrUnavailable, err)

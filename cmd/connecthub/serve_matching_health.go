@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"strings"
 
-	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/health"
 	"github.com/connectbot-hub/connecthub/javaclient"
 )
@@ -14,7 +13,6 @@ import (
 // addChecks adds what /health tells of matching. The Java service is no reason to take a hub out of service, with its events
 // and menus, not even where nobody else matches.
 func (p *pairing) addChecks(checker *health.Checker) {
-	const patience = 800 * time.Millisecond // Less than the checker's, which takes what is too slow for a failure.
 	add := func(name string, check health.Probe) {
 		checker.Add(name, "component", func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, patience)
@@ -26,8 +24,17 @@ func (p *pairing) addChecks(checker *health.Checker) {
 	add("matching_requests", p.checkRequests)
 }
 
-// checkService tells how the Java service is, and what becomes of requests meanwhile.
+// checkService tells how the Java service is, and what becomes of requests meanwhile. It passes only while the breaker is closed.
 func (p *pairing) checkService(ctx context.Context) error {
+	err := p.asksService(ctx)
+	state := p.client.Breaker()
+	if err == nil || state == javaclient.StateClosed {
+		return err
+	}
+	return health.Warning(err.Error() + " Its breaker is " + strings.ReplaceAll(string(state), "_", " ") + ".")
+}
+
+func (p *pairing) asksService(ctx context.Context) error {
 	meanwhile := ": the hub matches people by itself."
 	if !p.fallback {
 		meanwhile = ": nobody is matched. Requests that may wait do so for MATCHING_RETRY_FOR, and then fail."
@@ -36,7 +43,7 @@ func (p *pairing) checkService(ctx context.Context) error {
 	reason, degraded := p.Degraded()
 	problem := &javaclient.Error{}
 	switch errors.As(err, &problem); {
-	case err == nil && p.client.Breaker() == javaclient.StateOpen:
+	case err == nil && p.client.Breaker() != javaclient.StateClosed:
 		return health.Warning("The matching service says that it is well, but its calls fail" + meanwhile)
 	case err == nil && degraded:
 		return health.Warning("The matching service says that it is well, but its last answer was of no use (" + string(reason) + ")" + meanwhile)
@@ -71,29 +78,4 @@ func (p *pairing) checkRequests(ctx context.Context) error {
 		return health.Warning(fmt.Sprintf("Requests for matching were given up: %d. See connecthub matching ls.", dead))
 	}
 	return nil
-}
-
-// stats are what /stats shows of matching. Requests are counted for a second at most.
-func (p *pairing) stats() *api.MatchingStats {
-	m, j, c, e := p.Stats(), p.jobs.Stats(), p.client.Stats(), p.consumer.Stats()
-	stats := &api.MatchingStats{
-		Breaker: api.MatchingStatsBreaker(p.client.Breaker()),
-		Calls: map[string]int64{
-			"java": m.Java, "fallback": m.Fallback, "repeated": m.Repeated, "failed": m.Failed,
-			"service_calls": c.Calls, "service_retries": c.Retries, "service_hedges": c.Hedges, "breaker_opened": c.Opened,
-		},
-		Jobs: map[string]int64{
-			"accepted": j.Accepted, "known": j.Known, "completed": j.Completed, "fallback": j.Fallback, "failed": j.Failed,
-			"told": j.Told, "events_taken": e.Handled, "events_taken_over": e.Claimed, "events_refused": e.Failed, "events_lost": e.Lost,
-		},
-	}
-	for code, n := range c.Failures {
-		stats.Calls["service_failed_"+string(code)] = n
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if waiting, dead, err := p.jobs.Depth(ctx); err == nil { // Else nobody knows.
-		stats.Jobs["waiting"], stats.Jobs["dead"] = waiting, dead
-	}
-	return stats
 }

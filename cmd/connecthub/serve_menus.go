@@ -176,7 +176,6 @@ func (m *menus) close() {
 
 // addChecks adds what /health tells of the menus: they are served whatever is wrong, so that nothing is worse than a warning.
 func (m *menus) addChecks(checker *health.Checker) {
-	const patience = 800 * time.Millisecond // Less than the checker's, which takes what is too slow for a failure.
 	checker.Add("menus", "component", func(ctx context.Context) error {
 		if err := m.Check(ctx); err != nil {
 			return health.Warning(err.Error())
@@ -220,21 +219,4 @@ func (m *menus) addChecks(checker *health.Checker) {
 		}
 		return nil
 	})
-}
-
-// counters are what /stats shows of the menus.
-func (m *menus) counters() map[string]float64 {
-	s := m.Stats()
-	counters := map[string]float64{"hit_ratio": s.HitRatio()}
-	for name, n := range map[string]int64{
-		"hits": s.LocalHits + s.RemoteHits, "hits_local": s.LocalHits, "hits_redis": s.RemoteHits, "stale": s.Stale,
-		"misses": s.Misses, "bypassed": s.Bypassed, "builds": s.Loads, "errors": s.LoadErrors, "redis_errors": s.RedisErrors,
-		"not_stored": s.Refused, "damaged": s.Damaged, "lock_waits": s.LockWaits, "lock_steals": s.LockSteals,
-		"interruptions": s.Interruptions, "entries_local": s.Entries, "bytes_local": s.Bytes,
-		"writes_queued": s.Queued, "writes_delivered": s.Delivered, "writes_retried": s.Retried,
-		"writes_superseded": s.Superseded, "writes_dead": s.Dead,
-	} {
-		counters[name] = float64(n)
-	}
-	return counters
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
-	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/health"
 	"github.com/connectbot-hub/connecthub/tempdata"
 )
@@ -26,14 +24,14 @@ func (c *tempSettings) validate() error {
 }
 
 // newTemp makes the part of the hub that keeps temporary data.
-func (c *serveCommand) newTemp(rdb *redis.Client, url string, log *zap.Logger) (*tempdata.Store, error) {
+func (c *serveCommand) newTemp(rdb *redis.Client, url string, trace func(context.Context) func(bool), log *zap.Logger) (*tempdata.Store, error) {
 	memory := c.TempdataMemoryMiB << 20
 	if c.TempdataFallback == "off" {
 		memory = -1
 	}
 	return tempdata.New(tempdata.Config{
 		Redis: rdb, URL: url, Prefix: c.KeyPrefix, Django: c.DjangoCompat, DjangoPrefix: c.DjangoKeyPrefix,
-		MemoryBytes: memory, Logger: log,
+		MemoryBytes: memory, Trace: trace, Logger: log,
 	})
 }
 
@@ -45,28 +43,4 @@ func addTempCheck(checker *health.Checker, store *tempdata.Store) {
 		}
 		return nil
 	})
-}
-
-// tempStats are what /stats shows of temporary data. Keys are counted for a second at most.
-func tempStats(store *tempdata.Store) *api.TempDataStats {
-	s := store.Stats()
-	stats := &api.TempDataStats{Keys: map[string]int64{}, Operations: map[string]int64{
-		"reads": s.Reads, "writes": s.Writes, "deletes": s.Deletes, "appends": s.Appends, "submitted": s.Submitted, "leased": s.Leased,
-		"unmet": s.Unmet, "failed": s.Failed, "full": s.Full, "contended": s.Contended,
-		"unreadable": s.Unreadable, "unsafe": s.Unsafe,
-		"outages": s.Outages, "degraded": s.Degraded, "restored": s.Restored, "overtaken": s.Overtaken, "abandoned": s.Abandoned,
-		"records": s.Records, "waiting": s.Waiting, "bytes": s.Bytes,
-	}}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	counts, _ := store.Counts(ctx) // None while Redis is away.
-	const most = 100               // Namespaces are callers' own.
-	for i, c := range counts {
-		name := c.Namespace
-		if i >= most {
-			name = "(others)"
-		}
-		stats.Keys[name] += c.Keys
-	}
-	return stats
 }

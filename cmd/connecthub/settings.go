@@ -26,9 +26,8 @@ func (e *settingError) Error() string {
 	return fmt.Sprintf("%s (or --%s) %s", e.name, flag, e.problem)
 }
 
-// withDotEnv adds what the file .env in the current folder sets and the environment does not. An empty value counts as
-// none.
-func withDotEnv(lookupEnv func(string) (string, bool)) (func(string) string, error) {
+// readDotEnv reads the file .env in the current folder, if there is one.
+func readDotEnv() (map[string]string, error) {
 	raw, err := os.ReadFile(".env")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the file .env cannot be read: %w", err)
@@ -37,6 +36,15 @@ func withDotEnv(lookupEnv func(string) (string, bool)) (func(string) string, err
 	if err != nil {
 		// The parser's own words quote the file, which may hold a secret.
 		return nil, errors.New("the file .env cannot be read: a line in it is not NAME=value")
+	}
+	return file, nil
+}
+
+// withDotEnv adds what the file .env sets and the environment does not. An empty value counts as none.
+func withDotEnv(lookupEnv func(string) (string, bool)) (func(string) string, error) {
+	file, err := readDotEnv()
+	if err != nil {
+		return nil, err
 	}
 	return func(name string) string {
 		if value, _ := lookupEnv(name); value != "" {
@@ -123,12 +131,24 @@ func readTokenFile(path string) (string, error) {
 // tokenSettings are how a token is given, to the hub and to the commands that call one.
 type tokenSettings struct {
 	ServiceAuthToken     string `setting:"SERVICE_AUTH_TOKEN" placeholder:"TOKEN" help:"The token of a key that allows everything."`
-	ServiceAuthTokenFile string `setting:"SERVICE_AUTH_TOKEN_FILE" placeholder:"FILE" help:"A file that holds it."`
+	ServiceAuthTokenFile string `setting:"SERVICE_AUTH_TOKEN_FILE" placeholder:"FILE" help:"A file that holds it. While it is changed, the new one and below it the old one."`
 }
 
-// token returns the token, "" when there is none, and the setting it comes from.
+// token returns the token to send, "" when there is none, and the setting it comes from. Of two in a file it is the first.
 func (t *tokenSettings) token() (token, from string, err error) {
-	return tokenSet("SERVICE_AUTH_TOKEN", t.ServiceAuthToken, t.ServiceAuthTokenFile)
+	token, from, err = tokenSet("SERVICE_AUTH_TOKEN", t.ServiceAuthToken, t.ServiceAuthTokenFile)
+	token, _, _ = strings.Cut(token, "\n")
+	return strings.TrimSpace(token), from, err
+}
+
+// tokenLines returns the tokens in a file, one on each line that is not blank.
+func tokenLines(raw []byte) (tokens []string) {
+	for line := range strings.Lines(strings.TrimPrefix(string(raw), byteOrderMark)) {
+		if token := strings.Trim(line, " \t\r\n"); token != "" {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
 }
 
 // tokenSet returns the token that a setting holds, or the file that the setting with _FILE names, and which of the two

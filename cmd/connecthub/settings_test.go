@@ -62,7 +62,7 @@ func parse(tb testing.TB, name string, env environment, args ...string) any {
 // commandOf is a command that takes a setting, with what else it needs.
 func commandOf(name string) []string {
 	switch name {
-	case "HUB_URL":
+	case "HUB_URL", "HUB_CA_FILE", "HUB_CLIENT_CERT_FILE", "HUB_CLIENT_KEY_FILE":
 		return []string{"check"}
 	default:
 		return []string{"serve"}
@@ -157,6 +157,7 @@ func TestABadSettingIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = taken.Close() })
+	secure := newCertificates(t)
 	const token = "a-token-of-decent-length"
 	whole, least1 := `must be a whole number, not "many"`, "must be at least 1"
 	duration, least1s := `must be a duration such as 24h or 90s, not "5"`, "must be at least 1s"
@@ -197,10 +198,14 @@ func TestABadSettingIsNamed(t *testing.T) {
 		{"SERVICE_AUTH_TOKEN_FILE", filepath.Join(dir, "none"), "no such file", nil},
 		{"SERVICE_AUTH_TOKEN_FILE", file("blank", "\ufeff \r\n\t\r\n"), "is empty", nil},
 		{"SERVICE_AUTH_TOKEN_FILE", file("short", "s3cret\n"), "at least 16 characters", nil},
+		{"SERVICE_AUTH_TOKEN_FILE", file("three", token+"1\n"+token+"2\n"+token+"3\n"), "must hold one token, or a new one and the old one", nil},
+		{"SERVICE_AUTH_TOKEN_FILE", file("new-and-short", token+"\ns3cret\n"), "at least 16 characters", nil},
+		{"AUDIT_LOG_FILE", filepath.Join(dir, "none", "audit.log"), "cannot be written", nil},
+		{"AUDIT_LOG_FILE", dir, "cannot be written", nil},
 		{"HUB_KEYS_FILE", filepath.Join(dir, "none"), "no such file", nil},
 		{"HUB_KEYS_FILE", file("keys-none", `{"keys":[]}`), "holds no keys", nil},
 		{"HUB_KEYS_FILE", file("keys-broken", "{"), "keys-broken", nil},
-		{"HUB_KEYS_FILE", file("keys-token", `{"keys":[{"id":"a","token":"s3cret"}]}`), `unknown field "token"`, nil},
+		{"HUB_KEYS_FILE", file("keys-token", `{"keys":[{"id":"a","token":"s3cret"}]}`), `"/keys/0/token" is not known`, nil},
 		{"HUB_KEYS_FILE", file("keys-scope", fmt.Sprintf(`{"keys":[{"id":"a","name":"a","sha256":"%064d","scopes":["all"]}]}`, 1)), `"all" is no scope`, nil},
 		{"CHANNEL_PREFIX", "my prefix", "ASCII letters", nil},
 		{"CHANNEL_PREFIX", "connectbot:", "ASCII letters", nil},
@@ -221,10 +226,35 @@ func TestABadSettingIsNamed(t *testing.T) {
 		{"SERVICE_LOG_AGE", "999ms", least1s, nil},
 		{"MAX_STREAMS", "many", whole, nil},
 		{"MAX_STREAMS", "0", least1, nil},
+		{"MAX_STREAMS_PER_KEY", "many", whole, nil},
+		{"MAX_STREAMS_PER_KEY", "0", "must be from 1 to 1000000", nil},
+		{"MAX_CONNECTIONS", "many", whole, nil},
+		{"MAX_CONNECTIONS", "0", "must be from 1 to 1000000", nil},
+		{"RATE_LIMIT_PER_KEY", "many", whole, nil},
+		{"RATE_LIMIT_PER_KEY", "-1", "must be from 0 to 1000000", nil},
+		{"RATE_LIMIT_PER_ADDRESS", "many", whole, nil},
+		{"RATE_LIMIT_PER_ADDRESS", "1000001", "must be from 0 to 1000000", nil},
+		{"TRUSTED_PROXIES", "10.0.0.7, proxy.example", `such as 10.0.0.7,192.168.0.0/16, which "proxy.example" is not`, nil},
+		{"TRUSTED_PROXIES", "10.0.0.0/33", `which "10.0.0.0/33" is not`, nil},
+		{"METRICS_ADDR", "8091", "must be host:port, such as 127.0.0.1:8091, or off", nil},
+		{"METRICS_ADDR", "127.0.0.1:99999", "cannot be listened on", nil},
+		{"METRICS_ADDR", taken.Addr().String(), "address already in use", nil},
+		{"TLS_CERT_FILE", filepath.Join(dir, "none"), "no such file", []string{"TLS_KEY_FILE", secure.key}},
+		{"TLS_CERT_FILE", "", "must be set together with TLS_KEY_FILE", []string{"TLS_KEY_FILE", secure.key}},
+		{"TLS_CERT_FILE", secure.ca, "cannot be used with " + secure.key, []string{"TLS_KEY_FILE", secure.key}},
+		{"TLS_CERT_FILE", file("cert-empty", ""), "holds no certificate in PEM", []string{"TLS_KEY_FILE", secure.key}},
+		{"TLS_KEY_FILE", "", "must be set together with TLS_CERT_FILE", []string{"TLS_CERT_FILE", secure.cert}},
+		{"TLS_KEY_FILE", dir, "is a directory", []string{"TLS_CERT_FILE", secure.cert}},
+		{"TLS_KEY_FILE", file("key-broken", "s3cret"), "holds no key in PEM", []string{"TLS_CERT_FILE", secure.cert}},
+		{"TLS_CLIENT_CA_FILE", secure.ca, "must be set together with TLS_CERT_FILE and TLS_KEY_FILE", nil},
+		{"TLS_CLIENT_CA_FILE", file("ca-broken", "s3cret"), "holds no certificate in PEM", []string{"TLS_CERT_FILE", secure.cert, "TLS_KEY_FILE", secure.key}},
 		{"STREAM_QUEUE", "many", whole, nil},
 		{"STREAM_QUEUE", "0", least1, nil},
 		{"SHUTDOWN_TIMEOUT", "5", duration, nil},
 		{"SHUTDOWN_TIMEOUT", "0s", "must be above 0", nil},
+		{"HEALTH_INTERVAL", "5", duration, nil},
+		{"HEALTH_INTERVAL", "99ms", "must be from 100ms to 10s", nil},
+		{"HEALTH_INTERVAL", "11s", "must be from 100ms to 10s", nil},
 		{"KEY_PREFIX", "my prefix", "ASCII letters", nil},
 		{"DJANGO_COMPAT", "yes", `must be true or false, not "yes"`, nil},
 		{"DJANGO_KEY_PREFIX", "connectbot:1:", "no colon at the end", nil},
@@ -288,11 +318,14 @@ func TestABadSettingIsNamed(t *testing.T) {
 		{"LOG_FORMAT", "xml", `must be one of json, console, not "xml"`, nil},
 		{"HUB_URL", "127.0.0.1:8090", "must be a URL such as http://127.0.0.1:8090", nil},
 		{"HUB_URL", "ftp://host", "must be a URL such as http://127.0.0.1:8090", nil},
+		{"HUB_CA_FILE", filepath.Join(dir, "none"), "no such file", nil},
+		{"HUB_CLIENT_CERT_FILE", "cert.pem", "must be set together with HUB_CLIENT_KEY_FILE", nil},
+		{"HUB_CLIENT_KEY_FILE", "key.pem", "must be set together with HUB_CLIENT_CERT_FILE", nil},
 	} {
 		covered = append(covered, test.name)
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			t.Parallel()
-			env := environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", test.name: test.value}.with(test.more...)
+			env := environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr}.with(test.name, test.value).with(test.more...)
 			got := call(t, env, commandOf(test.name)...)
 			flag := "--" + strings.ToLower(strings.ReplaceAll(test.name, "_", "-"))
 			got.want(t, 2, "connecthub: "+test.name+" (or "+flag+") ", test.want)
@@ -335,7 +368,7 @@ func TestATokenFileIsReadAsEditorsWriteIt(t *testing.T) {
 	hub := serve(t, environment{"SERVICE_AUTH_TOKEN_FILE": path})
 	publish := []string{"publish", "--global", "test_event"}
 	call(t, hub.client(), publish...).want(t, 1, "401 unauthorized", "set SERVICE_AUTH_TOKEN or SERVICE_AUTH_TOKEN_FILE")
-	call(t, hub.client().with("SERVICE_AUTH_TOKEN", "another-token-of-length"), publish...).want(t, 1, "The token is not known")
+	call(t, hub.client().with("SERVICE_AUTH_TOKEN", "another-token-of-length"), publish...).want(t, 1, "Send the token of a valid key")
 	call(t, hub.client().with("SERVICE_AUTH_TOKEN", token), publish...).want(t, 0, "connectbot:global")
 	call(t, hub.client().with("SERVICE_AUTH_TOKEN_FILE", path), publish...).want(t, 0, "connectbot:global")
 }

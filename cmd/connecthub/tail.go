@@ -42,7 +42,12 @@ func (c *tailCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: 10 * time.Second}
+	standard, err := c.transport()
+	if err != nil {
+		return err
+	}
+	transport := standard.Clone()
+	transport.ResponseHeaderTimeout = 10 * time.Second
 	defer transport.CloseIdleConnections()
 	client := sse.Client{
 		HTTPClient:        &http.Client{Transport: retryable{transport}},

@@ -196,7 +196,7 @@ func TestTailEndsWhenItIsRefused(t *testing.T) {
 		status int
 		want   string
 	}{
-		{hub.client(), []string{"--channel", "global"}, 1, "connecthub: A valid key is required: Send the header Authorization"},
+		{hub.client(), []string{"--channel", "global"}, 1, "connecthub: A valid key is required: Send the token of a valid key"},
 		{env, []string{"--channel", "nonsense"}, 1, "connecthub: Invalid content: channel must be user:{id}, global or service:{name}."},
 		{env, []string{"--channel", "global", "--type", "*.*"}, 1, "422 invalid_fields"},
 		{env, []string{"--channel", "global", "--since", "yesterday"}, 2, "--since"},

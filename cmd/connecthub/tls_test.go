@@ -33,7 +33,7 @@ func newCertificates(tb testing.TB) certificates {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, DNSNames: []string{"localhost"},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	caKey, leafKey := newPrivateKey(tb), newPrivateKey(tb)
 	writePEM(tb, files.ca, "CERTIFICATE", sign(tb, ca, ca, caKey, caKey))
@@ -114,7 +114,9 @@ func TestServeOverTLS(t *testing.T) {
 // serveProgram starts a hub as serve does, but as a process of its own.
 func serveProgram(tb testing.TB, env environment) (*server, *os.Process) {
 	tb.Helper()
-	cmd := program(tb, environment{"HTTP_ADDR": "127.0.0.1:0", "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava}.and(env), "serve")
+	cmd := program(tb, environment{
+		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava,
+	}.and(env), "serve")
 	s := &server{running: &running{stdout: &output{}, stderr: &output{}, ended: make(chan struct{})}}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
 	if err := cmd.Start(); err != nil {

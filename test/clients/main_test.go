@@ -185,7 +185,7 @@ var listening = regexp.MustCompile(`is listening on (http://(\S+?))\. Try it`)
 // serve starts a hub with these variables, on a free port unless they say otherwise.
 func serve(tb testing.TB, env ...string) *hub {
 	tb.Helper()
-	env = append([]string{"HTTP_ADDR=127.0.0.1:0", "EMBEDDED_REDIS_ADDR=127.0.0.1:0"}, env...)
+	env = append([]string{"HTTP_ADDR=127.0.0.1:0", "METRICS_ADDR=off", "EMBEDDED_REDIS_ADDR=127.0.0.1:0"}, env...)
 	h := &hub{process: start(tb, env, binary, "serve")}
 	h.await(tb, "the hub listens", func() bool {
 		found := listening.FindStringSubmatch(h.stdout.String())

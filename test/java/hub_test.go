@@ -73,7 +73,7 @@ func startHub(tb testing.TB, rds *redistest.Server, settings ...string) *hub {
 	h := &hub{tb: tb, stdout: &output{}, stderr: &output{}, gone: make(chan struct{})}
 	h.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, "serve")
 	h.cmd.Dir = tb.TempDir()
-	h.cmd.Env = append([]string{"HTTP_ADDR=127.0.0.1:0", "REDIS_URL=" + rds.URL()}, settings...)
+	h.cmd.Env = append([]string{"HTTP_ADDR=127.0.0.1:0", "METRICS_ADDR=off", "REDIS_URL=" + rds.URL()}, settings...)
 	h.cmd.Stdout, h.cmd.Stderr = h.stdout, h.stderr
 	tieToParent(h.cmd)
 	started := make(chan error, 1)

@@ -1,0 +1,8 @@
+//go:build !linux && !darwin
+
+package health
+
+import "errors"
+
+// room is not known: there is no portable way to ask.
+func room(string) (free, size uint64, err error) { return 0, 0, errors.ErrUnsupported }
