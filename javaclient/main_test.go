@@ -86,7 +86,8 @@ func raw(answer string) http.HandlerFunc {
 }
 
 // reset ends the connection without a word, as a service does that is killed.
-func reset(w http.ResponseWriter, _ *http.Request) {
+func reset(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // Else the client may be told while it writes, in other words.
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err)

@@ -49,9 +49,7 @@ func (h *hub) newChecker() *health.Checker {
 	addTempCheck(checker, h.temp)
 	h.pairing.addChecks(checker)
 	h.addPersistenceCheck(checker)
-	if !h.keys.Empty() {
-		checker.Add("keys", "component", h.keys.check)
-	}
+	checker.Add("keys", "component", h.keys.check)
 	checker.Add("disk", "system", health.Disk(leastRoom, h.folders()...))
 	return checker
 }
