@@ -24,7 +24,14 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 					detail: "Without keys the hub answers only to localhost and loopback addresses.",
 				}
 			}
-			return next(c)
+			if s.foreignPages.Check(c.Request()) != nil {
+				// Such a page may make a browser send a form here, without asking first.
+				return &problem{
+					status: http.StatusForbidden, code: codeHostNotAllowed, title: "Host not allowed",
+					detail: "Without keys the hub changes nothing for web pages of other hosts.",
+				}
+			}
+			return s.letIn(c, next)
 		}
 		if r, _ := s.ruleOf(c); c.Path() == "" || r.open {
 			return next(c)
@@ -41,8 +48,16 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			return unauthorized()
 		}
 		c.Set(keyInContext, key)
-		return next(c)
+		return s.letIn(c, next)
 	}
+}
+
+// letIn goes on with a request whose caller may come in, unless its connection was closed for another meanwhile.
+func (s *Server) letIn(c echo.Context, next echo.HandlerFunc) error {
+	if !s.connections.work(c.Request().Context()) {
+		panic(http.ErrAbortHandler)
+	}
+	return next(c)
 }
 
 // authorize lets a request pass whose key may make it, as the rule of its route says, and writes down what the audit log is

@@ -39,6 +39,37 @@ func TestHostWithoutKeys(t *testing.T) {
 	h.get(t, "/health", "Host: evil.example", "X-Forwarded-Host: localhost").problem(t, 403, "host_not_allowed")
 }
 
+// TestForeignPagesWithoutKeys makes the requests that a web page of another host can have a browser make without asking first.
+func TestForeignPagesWithoutKeys(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, options{})
+	const form = "Content-Type: application/x-www-form-urlencoded"
+	for _, headers := range [][]string{
+		{"Origin: https://evil.example"},
+		{"Origin: http://localhost:3000"},
+		{"Origin: null"},
+		{"Sec-Fetch-Site: cross-site"},
+		{"Sec-Fetch-Site: same-site"},
+		{"Sec-Fetch-Site: cross-site", "Origin: https://evil.example"},
+	} {
+		for _, path := range []string{"/stats/reset", "/v1/users/1/lease", "/v1/users/1/forms/a/submit", "/v1/events/global", "/nothing"} {
+			h.post(t, path, "", append(headers, form)...).problem(t, 403, "host_not_allowed")
+		}
+		for _, method := range []string{"PUT", "DELETE", "PATCH"} {
+			h.call(t, method, "/v1/users/1/temp/a", "{}", headers...).problem(t, 403, "host_not_allowed")
+		}
+		h.get(t, "/v1/events?channel=global", headers...).is(t, 200, "application/json") // The page cannot read it.
+	}
+	h.publish(t, "global", `{"type":"tick"}`, "Sec-Fetch-Site: same-origin", "Origin: "+h.url)
+	h.publish(t, "global", `{"type":"tick"}`, "Sec-Fetch-Site: none")
+	h.publish(t, "global", `{"type":"tick"}`, "Origin: "+h.url)
+
+	// With keys no page can make such a request: a browser adds no token.
+	keyed, tokens := startKeyedHub(t, map[string][]string{"bot": {"*"}})
+	keyed.post(t, "/stats/reset", "", form, "Origin: https://evil.example").problem(t, 401, "unauthorized")
+	keyed.publish(t, "global", `{"type":"tick"}`, "Origin: https://page.example", "Authorization: Service "+tokens["bot"])
+}
+
 // TestKeysAreAskedFor sends tokens in good and in bad ways.
 func TestKeysAreAskedFor(t *testing.T) {
 	t.Parallel()

@@ -95,7 +95,8 @@ func TestBotEvents(t *testing.T) {
 	for _, event := range recorded {
 		hubs[0].publishRaw(t, event.Channel, event.Payload)
 		nextMessage(t, plain)
-		again := `{"type":"again","id":"` + decode[envelope](t, []byte(event.Payload)).ID + `"}`
+		sent := decode[envelope](t, []byte(event.Payload))
+		again := `{"type":"` + sent.Type + `","id":"` + sent.ID + `"}`
 		if receipt := hubs[1].publish(t, strings.TrimPrefix(event.Channel, "connectbot:"), again); !receipt.Duplicate {
 			t.Errorf("%s was published again: %+v", event.Call, receipt)
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -8,13 +9,15 @@ import (
 )
 
 // connections are those that are open, with package http or with a stream that has one to itself. There are never more than
-// most: for a new one that is closed which has been without a request the longest, or the new one if all are in use.
+// most: for a new one that is closed which has been idle the longest, or the new one if all are in use. In use are those with
+// a request that was let in, from then until its answer is sent. All others are idle, whatever they do, so that who has no
+// key can keep nobody out: by bodies that do not come, or answers that are not read.
 type connections struct {
 	most int
 
 	mu   sync.Mutex
 	open map[net.Conn]*connection
-	// ends joins the ends of the list of those without a request: its next is the one that was so first.
+	// ends joins the ends of the list of those that are idle: its next is the one that did nothing for the longest.
 	ends                connection
 	closedIdle, refused int64
 	// cut is set when the streams' were closed.
@@ -34,7 +37,7 @@ type connection struct {
 type ConnectionStats struct {
 	// Open is how many are open, those of streams included.
 	Open int64
-	// ClosedIdle is how many were closed since the server was made, without a request at that time, for others to come.
+	// ClosedIdle is how many were closed since the server was made, for others to come, without a request that was let in.
 	// Refused is how many were closed when they came, as all others were in use.
 	ClosedIdle, Refused int64
 }
@@ -53,18 +56,25 @@ func newConnections(most int) *connections {
 	return c
 }
 
-// changed is told by package http what becomes of connections. One is new, or idle again, until the whole header of a request
-// has come.
+// connectionOf is where a request's context has its connection.
+type connectionOf struct{}
+
+// named puts a connection into the context of its requests.
+func (c *connections) named(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connectionOf{}, conn)
+}
+
+// changed is told by package http what becomes of connections.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		if surplus := c.add(conn); surplus != nil {
 			shut(surplus)
 		}
-	case http.StateIdle:
-		c.rest(conn)
-	case http.StateActive, http.StateHijacked:
-		c.work(conn)
+	case http.StateActive, http.StateIdle:
+		c.rest(conn) // The header of a request has come, or its answer is sent.
+	case http.StateHijacked:
+		// It is in use, and remains so.
 	case http.StateClosed:
 		c.remove(conn)
 	}
@@ -100,12 +110,21 @@ func (c *connections) rest(conn net.Conn) {
 	}
 }
 
-func (c *connections) work(conn net.Conn) {
+// work takes a connection, over which a request was let in, for one in use. It reports false if the connection was closed for
+// another: the request must not be done then, as nobody would learn of it.
+func (c *connections) work(ctx context.Context) bool {
+	conn, ours := ctx.Value(connectionOf{}).(net.Conn)
+	if !ours {
+		return true // Another server than ours has our handler.
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.open[conn]; known != nil {
-		known.unlink()
+	known := c.open[conn]
+	if known == nil {
+		return false
 	}
+	known.unlink()
+	return true
 }
 
 // keep takes a connection over that a stream has to itself, and was hijacked. It stays until it is removed.

@@ -327,6 +327,22 @@ func TestSlowClientsHoldNothing(t *testing.T) {
 	redistest.Eventually(t, soon, "the memory is free again", func() bool { return memory() <= heap+8<<20 })
 }
 
+// TestHandshakesThatFailAreNoNews speaks no TLS to a hub that does.
+func TestHandshakesThatFailAreNoNews(t *testing.T) {
+	t.Parallel()
+	front := httptest.NewTLSServer(http.NotFoundHandler()) // It has a certificate.
+	front.Close()
+	h := startHub(t, options{api: api.Config{TLS: &tls.Config{Certificates: front.TLS.Certificates, MinVersion: tls.VersionTLS12}}})
+	conn := h.dial(t)
+	send(t, conn, askLiveness)
+	closedBy(t, conn)
+	h.connected(t, 0)
+	told := h.logs.FilterMessage("package http reports").All()
+	if len(told) != 1 || told[0].Level.String() != "debug" {
+		t.Errorf("the log says %+v", told)
+	}
+}
+
 // TestServeOverTLS follows streams over HTTP/1.1 and HTTP/2 with TLS, and finds idle connections bounded there too.
 func TestServeOverTLS(t *testing.T) {
 	t.Parallel()

@@ -120,8 +120,9 @@ func TestSameID(t *testing.T) {
 		messages := h.subscribe(t, "service:matching")
 		first := h.publish(t, "service:matching", `{"type":"matching.request","id":"coffee-47"}`)
 		sameButDuplicate(t, first, h.publish(t, "service:matching", `{"type":"matching.request","id":"coffee-47"}`))
-		// What else it says does not matter: the id says that it is the same event.
-		sameButDuplicate(t, first, h.publish(t, "service:matching", `{"type":"matching.failed","id":"coffee-47","data":1}`))
+		// What else it says does not matter: the id says that it is the same event. But one of another type is another.
+		sameButDuplicate(t, first, h.publish(t, "service:matching", `{"type":"matching.request","id":"coffee-47","data":1}`))
+		h.post(t, "/v1/events/services/matching", `{"type":"matching.failed","id":"coffee-47"}`).problem(t, 422, "idempotency_key_reused", "id")
 		h.onlyOnce(t, "service:matching", messages, first)
 		if other := h.publish(t, "global", `{"type":"matching.request","id":"coffee-47"}`); other.Duplicate {
 			t.Errorf("on another channel it counts as used: %+v", other)

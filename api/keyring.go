@@ -19,15 +19,22 @@ import (
 type Keys struct {
 	replacing sync.Mutex
 	now       atomic.Pointer[keySet]
+	// clock is time.Now where it is nil.
+	clock func() time.Time
 }
 
 // keySet is what the keys are until they are replaced.
 type keySet struct {
-	keys []*Key
+	keys   []*Key
+	byHash map[[sha256.Size]byte]*Key
 	// changed is closed when the set is replaced, and when one of its keys expires: then another takes its place.
 	changed chan struct{}
 	expiry  *time.Timer
 }
+
+// lookAtClock is how long is waited for a key to expire before the time is looked at anew: timers know nothing of a clock that
+// is set, or of the time that the machine slept.
+const lookAtClock = time.Minute
 
 // NewKeys checks that no two keys have the same id or token.
 func NewKeys(keys ...*Key) (*Keys, error) {
@@ -36,16 +43,20 @@ func NewKeys(keys ...*Key) (*Keys, error) {
 	}
 	k := &Keys{}
 	if len(keys) > 0 {
+		k.replacing.Lock()
+		defer k.replacing.Unlock()
 		k.install(keys)
 	}
 	return k, nil
 }
 
 func checkTwins(keys []*Key) error {
-	for i, k := range keys {
-		if slices.ContainsFunc(keys[:i], func(o *Key) bool { return o.ID == k.ID || o.hash == k.hash }) {
+	ids, hashes := make(map[string]bool, len(keys)), make(map[[sha256.Size]byte]bool, len(keys))
+	for _, k := range keys {
+		if ids[k.ID] || hashes[k.hash] {
 			return fmt.Errorf("key %q: another key has the same id or token", k.ID)
 		}
+		ids[k.ID], hashes[k.hash] = true, true
 	}
 	return nil
 }
@@ -66,24 +77,19 @@ func (k *Keys) Replace(keys ...*Key) error {
 	return nil
 }
 
-// install puts a set in its place. The caller holds the lock, or is alone.
+// install puts a set in its place. The caller holds the lock.
 func (k *Keys) install(keys []*Key) {
-	next := &keySet{keys: keys, changed: make(chan struct{})}
-	now := time.Now()
-	var first time.Duration
+	next := &keySet{keys: keys, byHash: make(map[[sha256.Size]byte]*Key, len(keys)), changed: make(chan struct{})}
+	now := k.time()
+	var first time.Time
 	for _, key := range keys {
-		if !key.Expires.IsZero() && !key.expired(now) && (first == 0 || key.Expires.Sub(now) < first) {
-			first = key.Expires.Sub(now)
+		next.byHash[key.hash] = key
+		if !key.Expires.IsZero() && !key.expired(now) && (first.IsZero() || key.Expires.Before(first)) {
+			first = key.Expires
 		}
 	}
-	if first > 0 {
-		next.expiry = time.AfterFunc(first, func() {
-			k.replacing.Lock()
-			defer k.replacing.Unlock()
-			if k.now.Load() == next {
-				k.install(keys)
-			}
-		})
+	if !first.IsZero() {
+		next.expiry = time.AfterFunc(untilLook(first, now), func() { k.expire(next, first) })
 	}
 	if old := k.now.Swap(next); old != nil {
 		if old.expiry != nil {
@@ -91,6 +97,30 @@ func (k *Keys) install(keys []*Key) {
 		}
 		close(old.changed)
 	}
+}
+
+// expire puts the same keys in the place of a set of which the first has expired, and waits on if none has.
+func (k *Keys) expire(set *keySet, first time.Time) {
+	k.replacing.Lock()
+	defer k.replacing.Unlock()
+	switch now := k.time(); {
+	case k.now.Load() != set: // It was replaced meanwhile.
+	case now.Before(first):
+		set.expiry.Reset(untilLook(first, now))
+	default:
+		k.install(set.keys)
+	}
+}
+
+// untilLook is how long to wait before it is looked whether it is that time.
+func untilLook(at, now time.Time) time.Duration { return min(at.Sub(now), lookAtClock) }
+
+// time is what the clock on the wall shows.
+func (k *Keys) time() time.Time {
+	if k.clock != nil {
+		return k.clock()
+	}
+	return time.Now().Round(0)
 }
 
 // All returns the keys.
@@ -104,23 +134,22 @@ func (k *Keys) All() []*Key {
 // Empty reports whether there are no keys.
 func (k *Keys) Empty() bool { return k.now.Load() == nil }
 
-// find returns the key of a token, in a time that does not depend on how much of it is right or which key it is; nil when
-// there is none, or it has expired.
+// find returns the key of a token; nil when there is none, or it has expired. How long that takes depends on the hash of the
+// token alone, and tells nothing of how much of a token is right: of two tokens that are nearly the same the hashes have
+// nothing in common, and which hashes the map compares depends on a seed that is made for each map.
 func (k *Keys) find(token string) *Key {
 	if set := k.now.Load(); set != nil {
-		return set.find(sha256.Sum256([]byte(token)))
+		return k.findIn(set, sha256.Sum256([]byte(token)))
 	}
 	return nil
 }
 
-func (s *keySet) find(hash [sha256.Size]byte) *Key {
-	var found *Key
-	for _, key := range s.keys {
-		if subtle.ConstantTimeCompare(hash[:], key.hash[:]) == 1 {
-			found = key
-		}
+func (k *Keys) findIn(set *keySet, hash [sha256.Size]byte) *Key {
+	found := set.byHash[hash]
+	if found == nil || subtle.ConstantTimeCompare(hash[:], found.hash[:]) != 1 {
+		return nil
 	}
-	if found != nil && !found.Expires.IsZero() && found.expired(time.Now()) {
+	if !found.Expires.IsZero() && found.expired(k.time()) {
 		return nil
 	}
 	return found
@@ -142,7 +171,7 @@ func (a *admission) renew() bool {
 	}
 	set := a.keys.now.Load()
 	a.changed = set.changed
-	key := set.find(a.key.hash)
+	key := a.keys.findIn(set, a.key.hash)
 	return key != nil && !slices.ContainsFunc(a.channels, func(ch events.Channel) bool { return !key.maySubscribe(ch) })
 }
 

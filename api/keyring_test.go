@@ -1,9 +1,12 @@
 package api_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/connectbot-hub/connecthub/api"
@@ -178,6 +181,75 @@ func TestAStreamThatWaitsForRedisEndsWithItsKey(t *testing.T) {
 	replace(t, keys, func(k *api.Key) bool { return k.ID != "old" })
 	if err := endOf(t, s); err != nil {
 		t.Errorf("the stream ends with %v", err)
+	}
+}
+
+// TestAKeyExpiresByTheClockOnTheWall sets the clock forward, as after a sleep of the machine, of which timers know nothing.
+func TestAKeyExpiresByTheClockOnTheWall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var ahead atomic.Int64 // Nanoseconds.
+		key, token := makeKey(t, "a", "bot", "*")
+		key.Expires = began.Add(10 * time.Hour)
+		keys, err := api.NewKeys(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys.SetClock(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+		changed := keys.Changed()
+		<-time.After(5*time.Minute + time.Second)
+		select {
+		case <-changed:
+			t.Error("streams are to look although nothing has expired")
+		default:
+		}
+		ahead.Store(int64(10 * time.Hour))
+		set := time.Now()
+		if keys.Find(token) != nil {
+			t.Error("a key that has expired is found")
+		}
+		<-changed
+		if took := time.Since(set); took > time.Minute {
+			t.Errorf("that streams are to look is told after %v", took)
+		}
+		<-time.After(time.Hour) // Nothing is waited for any more.
+		select {
+		case <-keys.Changed():
+			t.Error("streams are to look for nothing")
+		default:
+		}
+	})
+}
+
+// TestFindingAKeyAmongMany holds the time that it takes to that of finding one among few.
+func TestFindingAKeyAmongMany(t *testing.T) {
+	t.Parallel()
+	const many = 14_000
+	all := make([]*api.Key, many)
+	tokens := make([]string, many)
+	for n := range all {
+		all[n], tokens[n] = makeKey(t, fmt.Sprint(n), "bot", "*")
+	}
+	made := time.Now()
+	keys, err := api.NewKeys(all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(made); took > 2*time.Second {
+		t.Errorf("to check %d keys took %v", many, took)
+	}
+	began := time.Now()
+	for n, token := range tokens {
+		if found := keys.Find(token); found != all[n] {
+			t.Fatalf("of key %d %v is found", n, found)
+		}
+	}
+	if keys.Find("cbh_nonsense") != nil {
+		t.Error("a key is found for nonsense")
+	}
+	if each := time.Since(began) / many; each > 50*time.Microsecond { // It is less than 1 µs, and was 280.
+		t.Errorf("to find a key takes %v", each)
 	}
 }
 

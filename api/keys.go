@@ -107,8 +107,8 @@ func (k *Key) prepare() error {
 // ErrExpired is returned for a key that is to be rotated and lets nobody in any more.
 var ErrExpired = errors.New("the key has expired")
 
-// Rotate returns a new key with the same name, scopes and limits, with its token, and the key as it is to be kept until the
-// callers have the new one: it expires after the overlap, or before, if it did.
+// Rotate returns a new key with the same name, scopes, limits and end, with its token, and the key as it is to be kept until
+// the callers have the new one: it expires after the overlap, or before, if it did.
 func (k *Key) Rotate(overlap time.Duration, now time.Time) (next, old *Key, token string, err error) {
 	if k.expired(now) {
 		return nil, nil, "", ErrExpired
@@ -116,7 +116,7 @@ func (k *Key) Rotate(overlap time.Duration, now time.Time) (next, old *Key, toke
 	if next, token, err = NewKey("", k.Name, k.Scopes); err != nil {
 		return nil, nil, "", err
 	}
-	next.RateLimit, next.MaxStreams = k.RateLimit, k.MaxStreams
+	next.RateLimit, next.MaxStreams, next.Expires = k.RateLimit, k.MaxStreams, k.Expires
 	old = k.ending(now.Add(overlap))
 	return next, old, token, nil
 }
@@ -130,8 +130,11 @@ func (k *Key) ending(at time.Time) *Key {
 	return &old
 }
 
-// expired reports whether the key lets nobody in any more.
-func (k *Key) expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
+// expired reports whether the key lets nobody in any more, by the clock on the wall: the other one stands still while the
+// machine sleeps.
+func (k *Key) expired(now time.Time) bool {
+	return !k.Expires.IsZero() && !now.Round(0).Before(k.Expires)
+}
 
 // sourceOf returns the source of an event that the key publishes, of which the caller gave one or none.
 func (k *Key) sourceOf(given string) string {

@@ -202,6 +202,7 @@ func TestKeysFileErrors(t *testing.T) {
 		"other case":       {change(`"scopes"`, `"Scopes"`), `"/keys/0/Scopes" is not known`},
 		"wrong kind":       {change(`["*"]`, `"*"`), `"/keys/0/scopes" is not of the kind`},
 		"no time":          {change(`"id"`, `"expires":"cbh_secret","id"`), `"/keys/0/expires" is not of the kind`},
+		"the year 1":       {change(`"id"`, `"expires":"0001-01-01T00:00:00Z","id"`), `key "a": expires is in the year 1`},
 		"local time":       {change(`"id"`, `"expires":"2026-11-22T10:00:00","id"`), `"/keys/0/expires" is not of the kind`},
 		"negative limit":   {change(`"id"`, `"rate_limit":-1,"id"`), "rate_limit and max_streams must be from 0 to 1000000"},
 		"too many streams": {change(`"id"`, `"max_streams":1000001,"id"`), "rate_limit and max_streams must be from 0 to 1000000"},
@@ -337,8 +338,8 @@ func TestRotate(t *testing.T) {
 	if old.ID != "old" || !old.Expires.Equal(now.Add(time.Hour)) || old.SHA256 != key.SHA256 {
 		t.Errorf("the old key is %+v", old)
 	}
-	if _, sooner, _, err := old.Rotate(2*time.Hour, now); err != nil || !sooner.Expires.Equal(now.Add(time.Hour)) {
-		t.Errorf("a key that ends anyway gets the end %v, %v", sooner.Expires, err)
+	if next, sooner, _, err := old.Rotate(2*time.Hour, now); err != nil || !sooner.Expires.Equal(now.Add(time.Hour)) || !next.Expires.Equal(sooner.Expires) {
+		t.Errorf("a key that ends anyway gets the end %v, the new one %v, %v", sooner.Expires, next.Expires, err)
 	}
 	if _, _, _, err := old.Rotate(time.Hour, now.Add(time.Hour)); !errors.Is(err, api.ErrExpired) {
 		t.Errorf("a key that has expired was rotated: %v", err)

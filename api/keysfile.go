@@ -12,6 +12,8 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/connectbot-hub/connecthub/internal/regularfile"
 )
 
 // MaxKeysFile bounds a keys file, in bytes: some ten thousand keys.
@@ -22,6 +24,12 @@ type keysFile struct {
 	Keys []*Key `json:"keys"`
 }
 
+// keyInFile tells a key without an end from one whose end is the zero time, which is long past.
+type keyInFile struct {
+	Key
+	Expires *time.Time `json:"expires"`
+}
+
 // ParseKeys reads the content of a keys file:
 // {"keys": [{"id","name","sha256","scopes","expires"?,"rate_limit"?,"max_streams"?}]}. There is at least one key. The error
 // says where something is wrong, and quotes neither hashes nor what a token might be.
@@ -29,22 +37,33 @@ func ParseKeys(raw []byte) ([]*Key, error) {
 	if len(raw) > MaxKeysFile {
 		return nil, fmt.Errorf("has more than %d bytes", MaxKeysFile)
 	}
-	var file keysFile
+	var file struct {
+		Keys []*keyInFile `json:"keys"`
+	}
 	if err := jsonv2.Unmarshal(raw, &file, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return nil, faultIn(err)
 	}
 	if len(file.Keys) == 0 {
 		return nil, errors.New("holds no keys")
 	}
-	for _, key := range file.Keys {
-		if key == nil {
+	keys := make([]*Key, len(file.Keys))
+	for i, found := range file.Keys {
+		if found == nil {
 			return nil, errors.New("a key is null")
 		}
+		key := &found.Key
 		if err := key.prepare(); err != nil {
 			return nil, err
 		}
+		if at := found.Expires; at != nil {
+			if at.IsZero() {
+				return nil, fmt.Errorf("key %q: expires is in the year 1; a key that does not expire has none", key.ID)
+			}
+			key.Expires = *at
+		}
+		keys[i] = key
 	}
-	return file.Keys, checkTwins(file.Keys)
+	return keys, checkTwins(keys)
 }
 
 // faultIn says what is wrong with JSON, without its content.
@@ -68,14 +87,9 @@ func faultIn(err error) error {
 	return errors.New("ends too early") // Of nothing at all it says so itself.
 }
 
-// ReadKeysFile is ParseKeys for a file. The error names it.
+// ReadKeysFile is ParseKeys for a file, which must be a regular one. The error names it.
 func ReadKeysFile(path string) ([]*Key, error) {
-	file, err := os.Open(path) //nolint:gosec // G304: the operator names the file.
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(file, MaxKeysFile+1))
+	raw, err := regularfile.Read(path, MaxKeysFile)
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,7 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // withinLimits counts a request for its address, and for its key if there is one, and returns the problem if it is too many.
+// The keys of one name are one service's and count together, so that rotation gives it no more.
 func (s *Server) withinLimits(c echo.Context, fields *limitFields) error {
 	limits := s.cfg.Limits
 	if n := limits.PerAddress; n > 0 {
@@ -68,7 +69,7 @@ func (s *Server) withinLimits(c echo.Context, fields *limitFields) error {
 	}
 	if key := keyOf(c); key != nil {
 		if n := cmp.Or(key.RateLimit, limits.PerKey); n > 0 {
-			if d := fields.take(limits.Limiter, "key", key.ID, n); !d.Allowed {
+			if d := fields.take(limits.Limiter, "key", key.Name, n); !d.Allowed {
 				s.limited.key.Add(1)
 				return tooManyRequests("The key may make "+strconv.Itoa(n)+" requests a second. Try again later.", d)
 			}
@@ -130,17 +131,23 @@ func (f *limitFields) send(header http.Header) {
 	}
 }
 
+// remoteAddr returns the address that a request comes from, the zero one if there is none.
+func remoteAddr(c echo.Context) netip.Addr {
+	addr, _ := netip.ParseAddr(c.RealIP())
+	return addr.Unmap().WithZone("")
+}
+
 // addressOf returns the address that a request counts for: of IPv6 the network, as a client has all of it.
 func addressOf(c echo.Context) string {
-	addr, err := netip.ParseAddr(c.RealIP())
-	if err != nil {
+	switch addr := remoteAddr(c); {
+	case !addr.IsValid():
 		return "" // All of these count together.
-	}
-	if addr = addr.Unmap(); addr.Is4() {
+	case addr.Is4():
 		return addr.String()
+	default:
+		network, _ := addr.Prefix(64) // It has that many bits.
+		return network.String()
 	}
-	network, _ := addr.WithZone("").Prefix(64) // It has that many bits.
-	return network.String()
 }
 
 // clientAddress finds out where a request comes from: X-Forwarded-For is believed from these proxies, and from nobody else.

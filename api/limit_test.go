@@ -78,8 +78,8 @@ func TestWhoIsCounted(t *testing.T) {
 		{"page", "/docs", "", []string{fromHere}, address, `"address";r=19;t=1`},
 		{"nothing", "/nothing", bot, []string{fromHere}, address, `"address";r=19;t=1`},
 		{"wrong token", "/stats", "Authorization: Service nonsense", nil, "", ""},
-		{"key", "/stats", bot, []string{fromHere, "key id-bot 100/s 200"}, both, `"address";r=19;t=1, "key";r=199;t=1`},
-		{"no scope", "/v1/events?channel=global", poor, []string{fromHere, "key id-menus 100/s 200"}, both, `"address";r=19;t=1, "key";r=199;t=1`},
+		{"key", "/stats", bot, []string{fromHere, "key bot 100/s 200"}, both, `"address";r=19;t=1, "key";r=199;t=1`},
+		{"no scope", "/v1/events?channel=global", poor, []string{fromHere, "key menus 100/s 200"}, both, `"address";r=19;t=1, "key";r=199;t=1`},
 	} {
 		c.take()
 		h.get(t, test.path, test.header).limits(t, test.policy, test.state)
@@ -110,7 +110,7 @@ func TestTooManyRequests(t *testing.T) {
 	}
 	h.get(t, "/health/live").is(t, 200, "application/health+json")
 
-	c.refuse("key id-bot", ratelimit.Decision{Reset: 8 * time.Second, RetryAfter: 6001 * time.Millisecond})
+	c.refuse("key bot", ratelimit.Decision{Reset: 8 * time.Second, RetryAfter: 6001 * time.Millisecond})
 	a := h.post(t, "/v1/events/global", `{"type":"tick"}`, bot)
 	if p := a.problem(t, 429, "rate_limited"); a.header.Get("Retry-After") != "7" || p.Detail != "The key may make 100 requests a second. Try again later." {
 		t.Errorf("Retry-After %q, %+v", a.header.Get("Retry-After"), p)
@@ -125,28 +125,37 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
-// TestLimitOfTheKey gives a key limits of its own.
+// TestLimitOfTheKey gives a key limits of its own, and another to the same service, as in a rotation: they count together.
 func TestLimitOfTheKey(t *testing.T) {
 	t.Parallel()
 	c := &counter{}
-	key, token, err := api.NewKey("id", "bot", []string{"*"})
-	if err != nil {
-		t.Fatal(err)
+	var all []*api.Key
+	var auths []string
+	for _, id := range []string{"old", "new"} {
+		key, token, err := api.NewKey(id, "bot", []string{"*"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, auths = append(all, key), append(auths, "Authorization: Service "+token)
 	}
-	key.RateLimit, key.MaxStreams = 7, 1
-	keys, err := api.NewKeys(key)
+	all[0].RateLimit, all[0].MaxStreams = 7, 1
+	all[1].MaxStreams = 2
+	keys, err := api.NewKeys(all...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := startHub(t, options{api: api.Config{Keys: keys, Limits: api.Limits{Limiter: c, PerKey: 100}}})
-	auth := "Authorization: Service " + token
-	a := h.get(t, "/stats", auth)
-	a.limits(t, `"key";q=14;w=2`, `"key";r=13;t=1`)
-	if got := c.take(); !slices.Equal(got, []string{"key id 7/s 14"}) {
+	h.get(t, "/stats", auths[0]).limits(t, `"key";q=14;w=2`, `"key";r=13;t=1`)
+	h.get(t, "/stats", auths[1]).limits(t, `"key";q=200;w=2`, `"key";r=199;t=1`)
+	if got := c.take(); !slices.Equal(got, []string{"key bot 7/s 14", "key bot 100/s 200"}) {
 		t.Errorf("counted are %q", got)
 	}
-	h.follow(t, "channel=user:1", auth)
-	h.get(t, "/v1/stream?channel=user:2", auth).problem(t, 429, "too_many_streams")
+	h.follow(t, "channel=user:1", auths[0])
+	h.get(t, "/v1/stream?channel=user:2", auths[0]).problem(t, 429, "too_many_streams")
+	h.follow(t, "channel=user:2", auths[1])
+	for _, auth := range auths {
+		h.get(t, "/v1/stream?channel=user:3", auth).problem(t, 429, "too_many_streams")
+	}
 }
 
 // TestRealLimit runs into the limit of a hub, and waits for as long as it is told.
@@ -252,6 +261,16 @@ func TestGuessersAreRefused(t *testing.T) {
 	}
 	if n := h.server.Limited().Unauthorized; n < 1 {
 		t.Errorf("%d are counted", n)
+	}
+	logged := make(map[string]bool)
+	for _, entry := range h.logs.FilterMessage("request").All() {
+		fields := entry.ContextMap()
+		logged[fmt.Sprint(fields["status"], " ", fields["remote"])] = true
+	}
+	for _, want := range []string{"401 203.0.113.9", "429 203.0.113.9", "401 203.0.113.10", "200 <nil>"} {
+		if !logged[want] {
+			t.Errorf("the log tells of %v, not of %s", logged, want)
+		}
 	}
 	// Over the wire, as the contract has it.
 	redistest.Eventually(t, soon, "the test itself is refused", func() bool { return h.get(t, "/stats").status == http.StatusTooManyRequests })

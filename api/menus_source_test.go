@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/connectbot-hub/connecthub/api"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 	"github.com/connectbot-hub/connecthub/menucache"
@@ -57,7 +59,8 @@ func startSourcedHub(tb testing.TB) (*hub, *menuSource) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(client.Close)
-	return startHub(tb, options{menus: menucache.Config{Source: client}}), source
+	// The audit log tells whose menus were cleared, and is apart.
+	return startHub(tb, options{menus: menucache.Config{Source: client}, api: api.Config{Audit: zap.NewNop()}}), source
 }
 
 // TestWriteThrough stores menus in the source before the answer.

@@ -320,7 +320,8 @@ type EventInput struct {
 	Data json.RawMessage `json:"data,omitempty"`
 
 	// ID An id of your own: 1 to 128 visible ASCII characters other than `"` and `\`. For 24 hours the same id on the
-	// same channel is published once. The hub makes a UUIDv7 when there is none.
+	// same channel is published once. One that is that of an event of another type is refused with
+	// `idempotency_key_reused`. The hub makes a UUIDv7 when there is none.
 	//
 	//
 	// Examples: coffee-2026-47

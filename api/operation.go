@@ -47,7 +47,7 @@ func (s *Server) GetHealth(c echo.Context) error {
 // GetReadiness answers GET /health/ready: can the hub accept events?
 func (s *Server) GetReadiness(c echo.Context) error {
 	report := s.deps.Ready.Report(c.Request().Context())
-	if s.isDraining() {
+	if s.leaving.Load() || s.isDraining() {
 		report = health.Report{Status: health.Fail, Results: []health.Result{
 			{Name: "shutdown", Component: "component", Status: health.Fail, Output: "The hub is shutting down.", At: time.Now()},
 		}}

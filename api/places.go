@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// places counts the open streams, in all and of each key.
+// places counts the open streams, in all and of each name of keys: the keys of one name are one service's, so that rotation
+// gives it no more.
 type places struct {
 	mu    sync.Mutex
 	open  int
@@ -26,26 +27,26 @@ func (s *Server) takePlace(key *Key) (leave func(), err error) {
 		p.open++
 		return func() { p.leave("") }, nil
 	}
-	if p.ofKey[key.ID] >= cmp.Or(key.MaxStreams, s.cfg.MaxStreamsPerKey) {
+	if p.ofKey[key.Name] >= cmp.Or(key.MaxStreams, s.cfg.MaxStreamsPerKey) {
 		return nil, tooManyStreams("The key has as many open streams as it may have. Try again when one has ended.")
 	}
 	if p.ofKey == nil {
 		p.ofKey = map[string]int{}
 	}
 	p.open++
-	p.ofKey[key.ID]++
-	return func() { p.leave(key.ID) }, nil
+	p.ofKey[key.Name]++
+	return func() { p.leave(key.Name) }, nil
 }
 
-func (p *places) leave(keyID string) {
+func (p *places) leave(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
-	if keyID == "" {
+	if name == "" {
 		return
 	}
-	if p.ofKey[keyID]--; p.ofKey[keyID] == 0 {
-		delete(p.ofKey, keyID)
+	if p.ofKey[name]--; p.ofKey[name] == 0 {
+		delete(p.ofKey, name)
 	}
 }
 

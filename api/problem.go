@@ -158,6 +158,10 @@ func problemOf(err error) *problem {
 		return notAnObject(after(err, events.ErrMalformed))
 	case errors.Is(err, events.ErrTooLarge):
 		return tooLarge("An event has at most " + strconv.Itoa(events.MaxEventSize) + " bytes.")
+	case errors.Is(err, events.ErrIDReused):
+		p := keyReused("The channel has an event of another type with this id. Use a new id for a new event.", "")
+		p.fields = []FieldProblem{{Field: "id", Problem: "was used for an event of another type"}}
+		return p
 	case errors.Is(err, events.ErrKeyReused):
 		return keyReused("The same Idempotency-Key came with another event. Use a new key for a new event.", "was used for another event")
 	case errors.Is(err, events.ErrUnavailable):
@@ -283,7 +287,7 @@ func problemOfTemp(err error) *problem {
 func redisAway(advice string) *problem {
 	return &problem{
 		status: http.StatusServiceUnavailable, code: codeRedisUnavailable, title: "Redis is unavailable",
-		detail: "Redis did not answer. " + advice, retryAfter: 1,
+		detail: "Redis did not answer, or refused. " + advice, retryAfter: 1,
 	}
 }
 

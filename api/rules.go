@@ -17,7 +17,8 @@ type rule struct {
 	// handlers ask for more, once they know more.
 	open  bool
 	allow func(echo.Context) error
-	// action is what the audit log calls it; "" for what is not written there.
+	// action is what the audit log calls it; "" for what is not written there: a value, a step, a form, a lease and the place
+	// in a dialogue are the data of who takes them away.
 	action string
 }
 
@@ -75,9 +76,9 @@ func rules() map[route]rule {
 		{get, "/v1/menus/:user_id/:menu_type"}:          {allow: menus},
 		{post, "/v1/menus/:user_id/:menu_type"}:         {allow: menus},
 		{put, "/v1/menus/:user_id/:menu_type"}:          {allow: menus},
-		{remove, "/v1/menus/:user_id/:menu_type"}:       {allow: menus},
+		{remove, "/v1/menus/:user_id/:menu_type"}:       {allow: menus, action: "menu_cleared"},
 		{post, "/v1/menus/:user_id/:menu_type/refresh"}: {allow: menus},
-		{remove, "/v1/menus/:user_id"}:                  {allow: menus},
+		{remove, "/v1/menus/:user_id"}:                  {allow: menus, action: "user_menus_cleared"},
 		{post, "/v1/menus/warm"}:                        {allow: menus},
 		{post, "/v1/menus/invalidate"}:                  {allow: menus, action: "menus_invalidated"},
 		{get, "/v1/menus/definitions"}:                  {allow: menus},
@@ -120,7 +121,7 @@ func rules() map[route]rule {
 
 		{post, "/v1/conversations/:conversation_id/messages"}:   {allow: dialogues},
 		{get, "/v1/conversations/:conversation_id/messages"}:    {allow: dialogues},
-		{remove, "/v1/conversations/:conversation_id/messages"}: {allow: dialogues},
+		{remove, "/v1/conversations/:conversation_id/messages"}: {allow: dialogues, action: "conversation_cleared"},
 
 		{remove, "/v1/users/:user_id/cache"}: {allow: userCache, action: "user_cache_cleared"},
 		{remove, "/v1/cache"}:                {allow: admin, action: "cache_cleared"},

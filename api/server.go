@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -152,11 +154,11 @@ type Deps struct {
 type Config struct {
 	// Keys let callers in. Default: none, and everybody who reaches a loopback address is let in.
 	Keys *Keys
-	// MaxStreams is the most streams open at a time, MaxStreamsPerKey the most of one key; more get 429. Default 20000 and
-	// 10000.
+	// MaxStreams is the most streams open at a time, MaxStreamsPerKey the most of one service, which is the keys of one name,
+	// unless the key that opens a stream says otherwise; more get 429. Default 20000 and 10000.
 	MaxStreams, MaxStreamsPerKey int
 	// MaxConnections is the most connections open at a time, streams included. For more, those are closed that have been
-	// idle the longest. Default 30000.
+	// idle the longest; idle are all without a request that was let in. Default 30000.
 	MaxConnections int
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed. Default: none.
 	TrustedProxies []netip.Prefix
@@ -186,7 +188,8 @@ type Config struct {
 type Limits struct {
 	// Limiter counts them. Default: nobody does, and all are let through.
 	Limiter limiter
-	// PerKey and PerAddress are requests a second of one key, unless the key says otherwise, and of one address. 0: no bound.
+	// PerKey and PerAddress are requests a second of one service, which is the keys of one name, unless the key that comes says
+	// otherwise, and of one address. 0: no bound.
 	PerKey, PerAddress int
 }
 
@@ -249,13 +252,18 @@ type Server struct {
 	places      places
 	streaming   sync.WaitGroup
 	connections *connections
+	// foreignPages finds the requests that web pages of other hosts make.
+	foreignPages http.CrossOriginProtection
 	// guesses counts the requests without a valid token, limited is what Limited returns.
 	guesses *ratelimit.Limiter
 	limited limitedRequests
 	// answered and refused are what Requests and Refused return.
 	answered answeredRequests
 	refused  refusedEvents
-	// draining is closed when the server begins to shut down.
+	// refusals bound the lines of the audit log that somebody without rights can cause.
+	refusals refusals
+	// leaving is set when the server is about to shut down, and draining closed when it begins to.
+	leaving   atomic.Bool
 	draining  chan struct{}
 	drainOnce sync.Once
 	serveErr  chan error
@@ -282,8 +290,9 @@ func New(deps Deps, cfg Config) *Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		TLSConfig:         cfg.TLS,
+		ConnContext:       s.connections.named,
 		ConnState:         s.connections.changed,
-		ErrorLog:          zap.NewStdLog(cfg.Logger.WithOptions(zap.IncreaseLevel(zapcore.ErrorLevel))),
+		ErrorLog:          log.New(reports{cfg.Logger}, "", 0),
 	}
 	return s
 }
@@ -346,6 +355,10 @@ func (s *Server) Serve(listener net.Listener) error {
 	}
 	return nil
 }
+
+// Leave makes readiness fail, so that nobody sends new requests here, and goes on answering those that come. It may be called
+// twice.
+func (s *Server) Leave() { s.leaving.Store(true) }
 
 // Drain makes readiness fail and ends all open streams, each with a hint when to come back. It may be called twice.
 func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.draining) }) }
@@ -450,6 +463,8 @@ func (s *Server) logRequest(c echo.Context, id string, start time.Time, failure 
 	switch {
 	case status == http.StatusInternalServerError:
 		level = zapcore.ErrorLevel
+	case strings.HasPrefix(c.Path(), "/health"):
+		// What a probe is told is in the log already, once.
 	case status > http.StatusInternalServerError:
 		level = zapcore.WarnLevel
 	case status >= http.StatusBadRequest:
@@ -465,6 +480,10 @@ func (s *Server) logRequest(c echo.Context, id string, start time.Time, failure 
 	}
 	if key := keyOf(c); key != nil {
 		fields = append(fields, zap.String("key", key.ID))
+	}
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		fields = append(fields, zap.Stringer("remote", remoteAddr(c))) // So that they can be found.
 	}
 	fields = append(fields, traceFields(c)...)
 	if level >= zapcore.WarnLevel {

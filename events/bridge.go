@@ -18,19 +18,20 @@ import (
 // the streams of every hub. It never publishes it again. What is no envelope is counted, logged and
 // left alone.
 //
-// What is published while no bridge is connected is not taken up: Redis Pub/Sub keeps nothing.
+// What is published while no bridge is connected is not taken up: Redis Pub/Sub keeps nothing. That it is connected and hears
+// nothing is found out by the canary that NewBridgeCanary makes.
 type Bridge struct {
 	rdb      redis.UniversalClient
 	cfg      Config
 	keys     keyspace
 	appender *appender
 	heard    chan heard
+	line     line
 
-	mu        sync.Mutex
-	closed    bool
-	stop      context.CancelFunc
-	done      sync.WaitGroup
-	connected atomic.Bool
+	mu     sync.Mutex
+	closed bool
+	stop   context.CancelFunc
+	done   sync.WaitGroup
 
 	takenUp, seen, ignored atomic.Int64
 }
@@ -85,15 +86,10 @@ func (b *Bridge) Close() {
 }
 
 // Connected reports whether the bridge is listening.
-func (b *Bridge) Connected() bool { return b.connected.Load() }
+func (b *Bridge) Connected() bool { return b.line.connected.Load() }
 
 // Check returns nil while the bridge is listening.
-func (b *Bridge) Check(context.Context) error {
-	if !b.Connected() {
-		return errNotConnected
-	}
-	return nil
-}
+func (b *Bridge) Check(context.Context) error { return b.line.check() }
 
 // BridgeStats counts what a bridge heard since it was made.
 type BridgeStats struct {
@@ -109,13 +105,14 @@ func (b *Bridge) Stats() BridgeStats {
 
 // session listens on one connection until it breaks or ctx ends.
 func (b *Bridge) session(ctx context.Context, up func()) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := b.line.begin(ctx)
 	defer cancel()
 	ps := b.rdb.Subscribe(ctx)
 	var pings sync.WaitGroup
 	defer pings.Wait()
 	defer func() { _ = ps.Close() }() // It is closed twice when ctx ended; both are fine.
 	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
+	defer b.line.end()
 	defer cancel()
 	if err := ps.Subscribe(ctx, b.keys.bridges()); err != nil {
 		return err
@@ -123,26 +120,32 @@ func (b *Bridge) session(ctx context.Context, up func()) error {
 	if err := ps.PSubscribe(ctx, b.keys.patterns()...); err != nil {
 		return err
 	}
-	defer b.connected.Store(false)
 	pings.Go(func() {
 		defer cancel()
-		keepPinging(ctx, ps)
+		b.line.keepPinging(ctx, ps)
 	})
 	for {
 		msg, err := ps.ReceiveTimeout(ctx, silence)
+		if errors.Is(context.Cause(ctx), errDropped) {
+			return errDropped
+		}
 		if err != nil {
 			return err
 		}
 		switch msg := msg.(type) {
 		case *redis.Subscription:
 			if msg.Count == 1+len(b.keys.patterns()) {
-				b.connected.Store(true)
 				up()
+				b.line.up()
 			}
 		case *redis.Message:
 			if msg.Pattern != "" {
 				b.hear(ctx, msg.Channel, msg.Payload)
+			} else {
+				b.line.singer().hear(msg.Payload)
 			}
+		case *redis.Pong:
+			b.line.pong(msg)
 		}
 	}
 }

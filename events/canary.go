@@ -12,17 +12,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// Canary finds out whether events get through: now and then it publishes one as every event is, through the publisher's
-// script and workers, and expects it on the connection on which streams get theirs. When an event was published and does not
-// come, it makes the fanout connect anew.
+// Canary finds out whether what is published comes on a subscribed connection: now and then it publishes an event of its own,
+// and expects it there. When that does not come, though the connection answers, it has another made.
 //
 // Guarantee: when deliveries have stopped, Check says so within 15 s, even though Redis answers PING. Limit: it says nothing of
-// an event's way from there to a stream's reader. Its events are seen by no reader of a channel, are counted nowhere else,
-// and leave only a small log behind, which expires. It is safe for concurrent use.
+// an event's way from there on, nor whether Redis gives the connection the other channels, too. It is safe for concurrent use.
 type Canary struct {
-	publisher *Publisher
-	fanout    *Fanout
-	cfg       CanaryConfig
+	line    *line
+	publish func(ctx context.Context, id string) error
+	// lostErr is what Check says of an event that did not come.
+	lostErr error
+	cfg     CanaryConfig
 
 	received, lost, unpublished atomic.Int64
 	poked                       chan struct{} // There is a new connection.
@@ -47,17 +47,21 @@ type CanaryConfig struct {
 	Interval time.Duration
 	// OnRoundTrip is told how long each event took from before it was published until it came. It must be quick. Default: nobody.
 	OnRoundTrip func(time.Duration)
+	// OnFailure is told when Check no longer passes because of what became of an event. It must be quick. Default: nobody.
+	OnFailure func()
 }
 
 // MaxCanaryInterval is the longest CanaryConfig.Interval: with a longer one, it would take too long to notice.
-const MaxCanaryInterval = 10 * time.Second
+const MaxCanaryInterval = 5 * time.Second
 
 const (
 	minCanaryInterval = 100 * time.Millisecond
-	// canaryPatience is how long an event may take, and the wait for a connection before it. With MaxCanaryInterval it is
-	// less than 15 s.
+	// canaryPatience is how long an event may take, with the wait for a connection before it, and for how long another may be
+	// published because there is a new connection. With MaxCanaryInterval, both together are less than 15 s.
 	canaryPatience = 4 * time.Second
-	// reconnectEvery is how often, at most, the fanout is made to connect anew: all its streams then read their logs.
+	// canaryAgain is when, at the latest, one follows that could not be published.
+	canaryAgain = time.Second
+	// reconnectEvery is how often, at most, a new connection is asked for: all streams of a fanout then read their logs.
 	reconnectEvery = 10 * time.Second
 )
 
@@ -75,12 +79,26 @@ var (
 var (
 	errUnpublished = errors.New("events: Redis does not take an event")
 	errLost        = errors.New("events: an event was published and did not come: deliveries have stopped")
+	errDeaf        = errors.New("events: the bridge did not hear in time what was published: what others publish is taken up late or is lost")
 	errNoneYet     = errors.New("events: no event has come yet")
 )
 
-// NewCanary makes a canary for a publisher and a fanout of the same prefix on the same Redis; Start must be called after
-// theirs. A fanout has one canary at most.
+// NewCanary makes a canary for the connection on which streams get their events, of a publisher and a fanout of the same prefix
+// on the same Redis; Start must be called after theirs. It publishes as every event is, through the publisher's script and
+// workers. Its events are seen by no reader of a channel, are counted nowhere else, and leave only a small log behind, which
+// expires. A fanout has one canary at most.
 func NewCanary(p *Publisher, f *Fanout, cfg CanaryConfig) (*Canary, error) {
+	return newCanary(&f.line, p.publishCanary, errLost, cfg)
+}
+
+// NewBridgeCanary makes a canary for a bridge's connection; Start must be called after the bridge's. Its events go to the
+// channel that only bridges subscribe to. A bridge that is late, as while Redis takes no events from it, keeps its connection:
+// what waits there would be lost. A bridge has one canary at most.
+func NewBridgeCanary(b *Bridge, cfg CanaryConfig) (*Canary, error) {
+	return newCanary(&b.line, b.publishCanary, errDeaf, cfg)
+}
+
+func newCanary(l *line, publish func(context.Context, string) error, lost error, cfg CanaryConfig) (*Canary, error) {
 	orElse(&cfg.Interval, 5*time.Second)
 	if cfg.Interval < minCanaryInterval || cfg.Interval > MaxCanaryInterval {
 		return nil, fmt.Errorf("events: Interval must be from %v to %v", minCanaryInterval, MaxCanaryInterval)
@@ -88,7 +106,10 @@ func NewCanary(p *Publisher, f *Fanout, cfg CanaryConfig) (*Canary, error) {
 	if cfg.OnRoundTrip == nil {
 		cfg.OnRoundTrip = func(time.Duration) {}
 	}
-	return &Canary{publisher: p, fanout: f, cfg: cfg, poked: make(chan struct{}, 1), known: make(chan struct{})}, nil
+	if cfg.OnFailure == nil {
+		cfg.OnFailure = func() {}
+	}
+	return &Canary{line: l, publish: publish, lostErr: lost, cfg: cfg, poked: make(chan struct{}, 1), known: make(chan struct{})}, nil
 }
 
 // Start begins to publish, at once, and goes on until Close whatever becomes of the context. It returns ErrClosed after
@@ -100,7 +121,7 @@ func (c *Canary) Start(ctx context.Context) error {
 		return ErrClosed
 	}
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
-	c.fanout.setCanary(c)
+	c.line.setCanary(c)
 	c.done.Go(func() { c.run(ctx) })
 	return nil
 }
@@ -114,7 +135,7 @@ func (c *Canary) Close() {
 	}
 	c.mu.Unlock()
 	c.done.Wait()
-	c.fanout.setCanary(nil)
+	c.line.setCanary(nil)
 }
 
 // CanaryStats counts what became of a canary's events since it was made.
@@ -139,63 +160,100 @@ func (c *Canary) Check(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		return c.fanout.Check(ctx)
+		return c.line.check()
 	}
 	return c.err
 }
 
 func (c *Canary) run(ctx context.Context) {
-	tick := time.NewTicker(c.cfg.Interval)
-	defer tick.Stop()
 	for {
-		c.try(ctx)
+		began := time.Now()
+		pause := min(c.cfg.Interval, canaryAgain)
+		if c.try(ctx) {
+			pause = c.cfg.Interval - time.Since(began)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-c.poked: // Is the new connection any better?
 		}
 	}
 }
 
-// try publishes one event, waits for it, and notes what became of it.
-func (c *Canary) try(ctx context.Context) {
+// try publishes an event, waits for it, and notes what became of it. When there is a new connection before it comes, it
+// begins anew: Redis never gave that one the event. It returns false when nothing could be published.
+func (c *Canary) try(ctx context.Context) (published bool) {
+	began := time.Now()
+	for ctx.Err() == nil {
+		err := c.once(ctx)
+		if errors.Is(err, errRenewed) && time.Since(began) < canaryPatience {
+			continue
+		}
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			c.received.Add(1)
+			c.note(nil)
+		case errors.Is(err, errUnpublished):
+			c.unpublished.Add(1)
+			c.note(err)
+			return false
+		default:
+			c.lost.Add(1)
+			c.note(c.lostErr)
+			if now := time.Now(); errors.Is(err, errDropped) && now.Sub(c.reconnected) >= reconnectEvery {
+				c.reconnected = now
+				c.line.reconnect()
+			}
+		}
+		break
+	}
+	return true
+}
+
+// errRenewed is returned by once when there is a new connection, and it cannot be known what would have become of the event.
+var errRenewed = errors.New("events: there is a new connection")
+
+// once publishes one event and waits for it. Its errors are errUnpublished, errRenewed, errLost and, of a connection that
+// delivers nothing, errDropped.
+func (c *Canary) once(ctx context.Context) error {
 	deadline := time.NewTimer(canaryPatience)
 	defer deadline.Stop()
 	c.awaitConnection(ctx)
-	id, err := uuid.NewV7()
-	if err != nil {
-		return // Nothing of this is the events'.
+	id := uuid.NewString()
+	heard, began := c.expect(id), time.Now()
+	if c.publish(ctx, id) != nil {
+		return errUnpublished
 	}
-	heard, began := c.expect(id.String()), time.Now()
-	if err := c.publisher.publishCanary(ctx, id.String()); err != nil {
-		if ctx.Err() == nil {
-			c.unpublished.Add(1)
-			c.note(errUnpublished)
-		}
-		return
-	}
+	asked := c.line.asked.Load()
 	select {
 	case at := <-heard:
-		c.received.Add(1)
 		c.cfg.OnRoundTrip(at.Sub(began))
-		c.note(nil)
-	case <-deadline.C:
-		c.lost.Add(1)
-		c.note(errLost)
-		if now := time.Now(); now.Sub(c.reconnected) >= reconnectEvery {
-			c.reconnected = now
-			c.fanout.Reconnect()
-		}
+		return nil
+	case <-c.poked:
+		return errRenewed
 	case <-ctx.Done():
+		return ctx.Err()
+	case <-deadline.C:
 	}
+	select {
+	case <-c.poked:
+		return errRenewed
+	default:
+	}
+	// Redis answers in turn: a PONG to what was asked after it had taken the event comes after the event.
+	if c.line.answered.Load() > asked {
+		return errDropped
+	}
+	return errLost // It may be late, or the connection broken.
 }
 
 // awaitConnection waits for a while if there is none: an event that nobody can hear tells little.
 func (c *Canary) awaitConnection(ctx context.Context) {
 	enough := time.NewTimer(canaryPatience / 2)
 	defer enough.Stop()
-	for !c.fanout.Connected() {
+	for !c.line.connected.Load() {
 		select {
 		case <-c.poked:
 		case <-enough.C:
@@ -241,10 +299,17 @@ func (c *Canary) connected() {
 // note sets what Check returns. A loss stays there for as long as who looks now and then needs to see it: the new connection
 // may well deliver at once.
 func (c *Canary) note(err error) {
+	if c.noted(err) {
+		c.cfg.OnFailure()
+	}
+}
+
+// noted reports whether Check passed before and does not now.
+func (c *Canary) noted(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if errors.Is(err, errLost) {
+	now, before := time.Now(), c.err
+	if errors.Is(err, c.lostErr) {
 		c.lostAt = now
 	}
 	if err != nil || now.Sub(c.lostAt) >= c.cfg.Interval {
@@ -255,38 +320,7 @@ func (c *Canary) note(err error) {
 	default:
 		close(c.known)
 	}
-}
-
-// errDropped ends a session that Reconnect ended.
-var errDropped = errors.New("events: deliveries have stopped, connecting anew")
-
-func (f *Fanout) setDrop(drop context.CancelCauseFunc) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.drop = drop
-}
-
-// Reconnect gives up the connection and makes another, for one that looks alive and delivers nothing. Streams go on from the
-// log, as when it breaks. It does not wait for that, and does nothing while there is no connection to give up.
-func (f *Fanout) Reconnect() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.drop != nil {
-		f.drop(errDropped)
-		f.connected.Store(false)
-	}
-}
-
-func (f *Fanout) setCanary(c *Canary) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.canary = c
-}
-
-func (f *Fanout) singer() *Canary {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.canary
+	return before == nil && c.err != nil
 }
 
 // publishCanary publishes an event of the canary.
@@ -302,4 +336,11 @@ func (p *Publisher) publishCanary(ctx context.Context, id string) error {
 	}
 	_, err = p.appender.wait(ctx, call)
 	return err
+}
+
+// publishCanary publishes the id of an event of the canary where bridges hear it.
+func (b *Bridge) publishCanary(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	return b.rdb.Publish(ctx, b.keys.bridges(), id).Err()
 }

@@ -16,7 +16,7 @@ import (
 func newCanary(tb testing.TB, p *events.Publisher, f *events.Fanout, cfg events.CanaryConfig) *events.Canary {
 	tb.Helper()
 	if cfg.Interval == 0 {
-		cfg.Interval = 100 * time.Millisecond
+		cfg.Interval = minInterval
 	}
 	c, err := events.NewCanary(p, f, cfg)
 	if err != nil {
@@ -249,15 +249,15 @@ func TestCanaryEmbedded(t *testing.T) {
 
 func TestCanaryConfig(t *testing.T) {
 	t.Parallel()
-	for _, interval := range []time.Duration{-1, time.Millisecond, 11 * time.Second} {
-		if _, err := events.NewCanary(nil, nil, events.CanaryConfig{Interval: interval}); err == nil {
-			t.Errorf("%v is taken", interval)
-		}
-	}
 	cfg := config(t)
 	fanout, err := events.NewFanout(redistest.Shared(t).Client(), cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, interval := range []time.Duration{-1, time.Millisecond, 5001 * time.Millisecond} {
+		if _, err := events.NewCanary(nil, fanout, events.CanaryConfig{Interval: interval}); err == nil {
+			t.Errorf("%v is taken", interval)
+		}
 	}
 	fanout.Reconnect() // Which does nothing before the start.
 	canary, err := events.NewCanary(nil, fanout, events.CanaryConfig{})

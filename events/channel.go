@@ -145,8 +145,8 @@ func (c Channel) sep() string {
 // wrote to Redis directly. It lies outside the prefix, so that a reader of "connectbot:*" never meets it.
 func (k keyspace) takenUp() string { return "hub:takenup:" + k.prefix }
 
-// bridges is a channel on which nothing is ever said: its number of subscribers is the number of bridges, whose
-// pattern subscriptions would otherwise count as readers of every event.
+// bridges is a channel on which only canaries are heard: its number of subscribers is the number of bridges, whose pattern
+// subscriptions would otherwise count as readers of every event.
 func (k keyspace) bridges() string { return "hub:bridges:" + k.prefix }
 
 // patterns match every channel an event may come on.

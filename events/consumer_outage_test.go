@@ -153,7 +153,7 @@ func TestConsumersOutage(t *testing.T) {
 				t.Errorf("320 events were handled %d times", n)
 			}
 			for _, message := range []string{"Redis consumer lost, trying again", "Redis consumer is back"} {
-				if n := logs.FilterMessage(message).Len(); n != 3 {
+				if n := logs.FilterMessage(message).Len(); n < 3 || n > 6 { // Once more if Redis said why.
 					t.Errorf("%q was logged %d times by 3 consumers", message, n)
 				}
 			}

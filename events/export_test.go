@@ -11,3 +11,6 @@ func ParseRecord(channel Channel, payload string) (*Record, bool) {
 func (p *Publisher) PublishCanary(ctx context.Context, id string) error {
 	return p.publishCanary(ctx, id)
 }
+
+// NewConnection tells the canary of a new connection, which is none.
+func (c *Canary) NewConnection() { c.connected() }

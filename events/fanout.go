@@ -26,16 +26,12 @@ type Fanout struct {
 	orders []order
 	epoch  uint64
 	closed bool
-	// drop ends the session there is with a cause; nil while there is none.
-	drop context.CancelCauseFunc
-	// canary hears of its events, and of new connections; nil if there is none.
-	canary *Canary
 
-	ordered   chan struct{}
-	closing   chan struct{} // Closed by Close.
-	stop      context.CancelFunc
-	done      sync.WaitGroup
-	connected atomic.Bool
+	ordered chan struct{}
+	closing chan struct{} // Closed by Close.
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	line    line
 
 	open, opened, resumed, slow, gaps, delivered, connects atomic.Int64
 }
@@ -114,7 +110,11 @@ func (f *Fanout) Close() {
 }
 
 // Connected reports whether the subscriptions are up.
-func (f *Fanout) Connected() bool { return f.connected.Load() }
+func (f *Fanout) Connected() bool { return f.line.connected.Load() }
+
+// Reconnect gives up the connection and makes another, for one that looks alive and delivers nothing. Streams go on from the
+// log, as when it breaks. It does not wait for that, and does nothing while there is no connection to give up.
+func (f *Fanout) Reconnect() { f.line.reconnect() }
 
 // FanoutStats counts what a fanout does.
 type FanoutStats struct {
@@ -287,22 +287,19 @@ func (f *Fanout) order(name string, subscribe bool) {
 
 // session keeps one connection subscribed to what is followed, until it breaks or ctx ends.
 func (f *Fanout) session(ctx context.Context, up func()) error {
-	ctx, drop := context.WithCancelCause(ctx)
-	cancel := func() { drop(nil) }
-	f.setDrop(drop)
-	defer f.setDrop(nil)
+	ctx, cancel := f.line.begin(ctx)
 	ps := f.rdb.Subscribe(ctx)
 	var orders sync.WaitGroup
 	defer orders.Wait()
 	defer func() { _ = ps.Close() }() // It is closed twice when ctx ended; both are fine.
 	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
+	defer f.line.end()
 	defer cancel()
 
 	names := append([]string{f.keys.takenUp()}, f.resubscribe()...)
 	if err := ps.Subscribe(ctx, names...); err != nil {
 		return err
 	}
-	defer f.connected.Store(false)
 	orders.Go(func() {
 		defer cancel()
 		f.give(ctx, ps)
@@ -318,14 +315,15 @@ func (f *Fanout) session(ctx context.Context, up func()) error {
 		switch msg := msg.(type) {
 		case *redis.Subscription:
 			if msg.Kind == "subscribe" && msg.Channel == f.keys.takenUp() {
-				f.connected.Store(true)
 				f.connects.Add(1)
 				up()
-				f.singer().connected()
+				f.line.up()
 			}
 			f.confirm(msg.Channel, msg.Kind == "subscribe")
 		case *redis.Message:
 			f.deliver(msg.Channel, msg.Payload)
+		case *redis.Pong:
+			f.line.pong(msg)
 		}
 	}
 }
@@ -360,7 +358,7 @@ func (f *Fanout) give(ctx context.Context, ps *redis.PubSub) {
 		case <-ctx.Done():
 			return
 		case <-ping.C:
-			err = ps.Ping(ctx)
+			err = f.line.ping(ctx, ps)
 		case <-f.ordered:
 			f.mu.Lock()
 			orders := f.orders
@@ -425,7 +423,7 @@ func (f *Fanout) deliver(name, payload string) {
 			return
 		}
 		if name = env.Channel; name == f.keys.channel(canaryChannel) {
-			f.singer().hear(env.ID)
+			f.line.singer().hear(env.ID)
 			return
 		}
 	}
@@ -444,13 +442,5 @@ func (f *Fanout) deliver(name, payload string) {
 	}
 }
 
-// errNotConnected is why a health check fails while a connection is being made.
-var errNotConnected = errors.New("events: not subscribed to Redis")
-
 // Check returns nil while the subscriptions are up.
-func (f *Fanout) Check(context.Context) error {
-	if !f.Connected() {
-		return errNotConnected
-	}
-	return nil
-}
+func (f *Fanout) Check(context.Context) error { return f.line.check() }

@@ -64,7 +64,7 @@ func TestIdempotency(t *testing.T) {
 		"id": {
 			{"first", events.Message{Channel: user, Type: "x", ID: "7", Timestamp: at}, 0, false},
 			{"again", events.Message{Channel: user, Type: "x", ID: "7", Timestamp: at}, 0, false},
-			{"with another content", events.Message{Channel: user, Type: "y", ID: "7", Data: []byte("1")}, 0, false},
+			{"with another content", events.Message{Channel: user, Type: "x", ID: "7", Data: []byte("1")}, 0, false},
 			{"on another channel", events.Message{Channel: global, Type: "x", ID: "7"}, 3, false},
 			{"another", events.Message{Channel: user, Type: "x", ID: "8"}, 4, false},
 		},
@@ -153,6 +153,30 @@ func TestIdempotencyAtOnce(t *testing.T) {
 				t.Errorf("%d callers were first, the log holds %d", first, n)
 			}
 		})
+	}
+}
+
+// TestIDOfAnotherType publishes an id again with another type: it is refused, without a word of the first event.
+func TestIDOfAnotherType(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	rdb := redistest.Shared(t).Client()
+	publisher := newPublisher(t, rdb, cfg)
+	m := events.Message{Channel: events.Global(), Type: "booking.confirmed", ID: "booking-42"}
+	publish(t, publisher, m)
+	other := m
+	other.Type = "noise.made"
+	for _, key := range []string{"", "k", "k"} {
+		other.IdempotencyKey = key
+		if r, err := publisher.Publish(t.Context(), other); !errors.Is(err, events.ErrIDReused) || !errors.Is(err, events.ErrKeyReused) || r != (events.Receipt{}) {
+			t.Errorf("with the key %q: %+v, %v", key, r, err)
+		}
+	}
+	if r := publish(t, publisher, m); !r.Duplicate {
+		t.Errorf("again: %+v", r)
+	}
+	if log := readAll(t, newLog(t, rdb, cfg), events.Global()); len(log) != 1 || log[0].Type != m.Type {
+		t.Errorf("the log holds %+v", log)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -13,8 +14,12 @@ import (
 	"github.com/connectbot-hub/connecthub/internal/tracing/traceparent"
 )
 
-// ErrKeyReused is returned when an idempotency key comes again with another message.
-var ErrKeyReused = errors.New("events: the idempotency key was used for another message")
+var (
+	// ErrKeyReused is returned when an idempotency key comes again with another message.
+	ErrKeyReused = errors.New("events: the idempotency key was used for another message")
+	// ErrIDReused is an ErrKeyReused of an event's id: on this channel, it is that of an event of another type.
+	ErrIDReused = fmt.Errorf("%w: it is the event's id", ErrKeyReused)
+)
 
 // Receipt says what became of a message.
 type Receipt struct {
@@ -45,7 +50,11 @@ type Publisher struct {
 }
 
 // outcomes counts what became of calls for the channels of one scope.
-type outcomes struct{ published, duplicates, refused, failed atomic.Int64 }
+type outcomes struct {
+	published, duplicates, refused, failed atomic.Int64
+	// forbidden is when Redis last did not let the hub publish, in Unix nanoseconds; 0 if it published since.
+	forbidden atomic.Int64
+}
 
 // NewPublisher makes a publisher; Start must be called before its first use. The client stays the caller's to close.
 // It must not retry by itself (MaxRetries -1), which could publish an event twice: retries are for the caller, whose
@@ -71,7 +80,7 @@ func (p *Publisher) Close() { p.appender.close() }
 
 // Publish appends the message to its channel's log and publishes it, and returns once Redis has done both.
 //
-// It returns an InvalidError or ErrTooLarge for a message that cannot be published, ErrKeyReused, ErrClosed, or
+// It returns an InvalidError or ErrTooLarge for a message that cannot be published, ErrKeyReused or ErrIDReused, ErrClosed, or
 // ErrUnavailable when Redis did not answer within Config.Timeout or the context's deadline. After ErrUnavailable
 // the event may have been published all the same; publishing again with the same ID or IdempotencyKey is safe.
 func (p *Publisher) Publish(ctx context.Context, m Message) (_ Receipt, err error) {
@@ -116,12 +125,21 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (_ Receipt, err erro
 	switch {
 	case err != nil:
 		count.failed.Add(1)
+		if mayNot(err) {
+			count.forbidden.Store(time.Now().UnixNano())
+		}
 		return Receipt{}, err
 	case reply.what == reused:
 		count.refused.Add(1)
 		return Receipt{}, ErrKeyReused
+	case reply.what != appended && reply.typ != ev.Type:
+		count.refused.Add(1)
+		return Receipt{}, ErrIDReused // Whoever may publish the one type may not learn of the other, nor take its place.
 	case reply.what == appended:
 		count.published.Add(1)
+		if count.forbidden.Load() != 0 {
+			count.forbidden.Store(0)
+		}
 		reply.id, reply.typ, reply.timestamp = ev.ID, ev.Type, ev.Timestamp
 	default:
 		count.duplicates.Add(1)
@@ -142,6 +160,26 @@ func (p *Publisher) counted(scope Scope) *outcomes {
 	default:
 		return &p.global
 	}
+}
+
+// mayNot reports whether Redis says that its user may not do something. Of what a script does, Redis 7.0 says it without a code.
+func mayNot(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "The user executing the script can't")
+}
+
+// forbiddenFor is how long it is told that Redis did not let the hub publish, if nobody tries again.
+const forbiddenFor = time.Minute
+
+// Check returns an error if Redis refused to publish an event within the last minute because its user may not, and let none of
+// that scope through since: a canary has its own channel and log, and does not see that. It asks Redis nothing.
+func (p *Publisher) Check(context.Context) error {
+	for _, scope := range []Scope{ScopeUser, ScopeGlobal, ScopeService} {
+		at := p.counted(scope).forbidden.Load()
+		if at != 0 && time.Since(time.Unix(0, at)) < forbiddenFor {
+			return fmt.Errorf("events: Redis refuses events of channels of the scope %s: its user lacks a channel, a key or a command", scope)
+		}
+	}
+	return nil
 }
 
 // PublisherStats counts what a publisher did since it was made.

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,24 +16,31 @@ const (
 	silence = 3 * time.Second
 )
 
-// keepConnected runs session after session until ctx ends, waiting a little longer after each failure. A session
-// calls up once it is connected.
+// steady is how long a connection has to last for the next to be made as fast as the first.
+const steady = 5 * time.Second
+
+// keepConnected runs session after session until ctx ends, waiting a little longer after each that failed or did not last. A
+// session calls up once it is connected. That the connection is lost is told once, and again when Redis gives another reason.
 func keepConnected(ctx context.Context, logger *zap.Logger, what string, session func(context.Context, func()) error) {
 	const shortest, longest = 50 * time.Millisecond, 500 * time.Millisecond
-	wait, told := shortest, false
+	wait, told, reason := shortest, false, ""
 	for ctx.Err() == nil {
+		var connected time.Time
 		err := session(ctx, func() {
 			if told {
 				logger.Info("Redis " + what + " is back")
 			}
-			wait, told = shortest, false
+			connected, told, reason = time.Now(), false, ""
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		if !told {
+		if !connected.IsZero() && time.Since(connected) >= steady {
+			wait = shortest
+		}
+		if refused := refusal(err); !told || refused != "" && refused != reason {
 			logger.Warn("Redis "+what+" lost, trying again", zap.Error(err))
-			told = true
+			told, reason = true, refused
 		}
 		select {
 		case <-ctx.Done():
@@ -42,18 +50,11 @@ func keepConnected(ctx context.Context, logger *zap.Logger, what string, session
 	}
 }
 
-// keepPinging asks a subscribed connection for signs of life until it breaks or ctx ends.
-func keepPinging(ctx context.Context, ps *redis.PubSub) {
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ping.C:
-			if ps.Ping(ctx) != nil {
-				return
-			}
-		}
+// refusal returns what Redis said when it refused, and "" for any other error.
+func refusal(err error) string {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return ""
 	}
+	return reply.Error()
 }

@@ -22,8 +22,10 @@ type check struct {
 	known time.Time
 	// asking is closed when there is a result of the run under way; nil while none is awaited.
 	asking chan struct{}
-	// busy is true until the probe has ended, which may be long after there is a result: that it did not end in time.
-	busy bool
+	// busy is true until the probe has ended, which may be long after there is a result: that it did not end in time. began is
+	// when its run began.
+	busy  bool
+	began time.Time
 }
 
 var (
@@ -43,11 +45,11 @@ func (c *check) ask(ctx context.Context, freshFor time.Duration, patient bool) <
 	case !c.known.IsZero() && now.Sub(c.known) < freshFor:
 		return nil
 	case c.busy:
-		c.note(now, errStillRunning)
+		c.note(c.began, errStillRunning)
 		return nil
 	}
 	asking := make(chan struct{})
-	c.asking, c.busy = asking, true
+	c.asking, c.busy, c.began = asking, true, now
 	go c.run(ctx, asking, now, patient)
 	return asking
 }

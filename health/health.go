@@ -50,7 +50,7 @@ type Result struct {
 	Status Status
 	// Output says what is wrong; empty when nothing is.
 	Output string
-	// At is when the check began, and Took how long it took.
+	// At is when the check began, and Took how long it took: of one that has not ended yet, how long it has been running.
 	At   time.Time
 	Took time.Duration
 	// Since is when the check began that first found this status.
@@ -89,7 +89,8 @@ type Config struct {
 	// one shares only results that were asked for at the same time.
 	FreshFor time.Duration
 	// OnChange is told when the worst of all checks is another than the watch found before; what it finds first is no change.
-	// It is called by the watch, so by one goroutine and at most once per Interval, and the watch waits for it. Default: nobody.
+	// What is well again by the first Interval after Start was only beginning, and what a Report finds and the watch does not
+	// find again is logged only. It is called by the watch, so by one goroutine, and the watch waits for it. Default: nobody.
 	OnChange func(Change)
 	// Logger is told, once, when a check changes its status: of warnings and failures at warn, of a pass at info. Default: nobody.
 	Logger *zap.Logger
@@ -125,20 +126,28 @@ type Checker struct {
 	closed bool
 	stop   context.CancelFunc
 	done   sync.WaitGroup
+
+	poked chan struct{} // The watch is to look now.
 }
 
 // New makes a checker without checks.
-func New(cfg Config) *Checker { return &Checker{cfg: cfg.withDefaults()} }
+func New(cfg Config) *Checker {
+	return &Checker{cfg: cfg.withDefaults(), poked: make(chan struct{}, 1)}
+}
 
-// Add adds a check. The component is what kind of part it is, see Result.
+// Add adds a check. The component is what kind of part it is, see Result. It panics when there is a check of that name.
 func (c *Checker) Add(name, component string, probe Probe) {
+	if slices.ContainsFunc(c.checks, func(ch *check) bool { return ch.name == name }) {
+		panic("health: there is a check " + name + " already")
+	}
 	c.checks = append(c.checks, &check{name: name, component: component, probe: probe, cfg: c.cfg})
 }
 
 var errClosed = errors.New("health: closed, or started twice")
 
 // Start begins to watch: to run the checks every Config.Interval, the first time at once; a part that fails then may have
-// begun a moment ago and is asked again for half of Config.Timeout. It goes on until Close whatever becomes of the context.
+// begun a moment ago and is asked again for half of Config.Timeout. While any fails, and for one Interval at most, the first
+// looks follow each other every Config.Timeout, if that is sooner. It goes on until Close whatever becomes of the context.
 func (c *Checker) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,13 +173,23 @@ func (c *Checker) Close() {
 	c.done.Wait()
 }
 
+// Look has the watch run the checks now, for who knows that something has changed. It does not wait for that, and does nothing
+// after Close.
+func (c *Checker) Look() {
+	select {
+	case c.poked <- struct{}{}:
+	default:
+	}
+}
+
 // Looked reports whether the watch has run every check once.
 func (c *Checker) Looked() bool { return c.looked.Load() }
 
 func (c *Checker) watch(ctx context.Context) {
-	tick := time.NewTicker(c.cfg.Interval)
+	began := time.Now()
+	tick := time.NewTicker(min(c.cfg.Interval, c.cfg.Timeout))
 	defer tick.Stop()
-	var was Status
+	var was Status          // "" as long as the parts may only be beginning.
 	fresh := c.cfg.FreshFor // Start has just begun to ask.
 	for {
 		report := look(ctx, c.checks, fresh)
@@ -179,14 +198,21 @@ func (c *Checker) watch(ctx context.Context) {
 			return // What was found means nothing: the probes were told to end.
 		}
 		c.looked.Store(true)
-		if was != "" && report.Status != was {
-			c.cfg.OnChange(Change{Was: was, Now: report.Status, Failing: report.failing(), At: time.Now()})
+		switch {
+		case was != "":
+			if report.Status != was {
+				c.cfg.OnChange(Change{Was: was, Now: report.Status, Failing: report.failing(), At: time.Now()})
+			}
+			was = report.Status
+		case report.Status != Fail || time.Since(began) >= c.cfg.Interval:
+			was = report.Status
+			tick.Reset(c.cfg.Interval)
 		}
-		was = report.Status
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-c.poked:
 		}
 	}
 }

@@ -96,6 +96,10 @@ func TestTimeout(t *testing.T) {
 			if took := report.Results[1].Took; took != 300*time.Millisecond {
 				t.Errorf("the slow part took %v", took)
 			}
+			// The one that hangs still runs, all the time; it was asked again when the other two had just been.
+			if got := report.Results[0]; !got.At.Equal(began) || got.Took != max(timeout, time.Duration(round)*timeout) {
+				t.Errorf("the hanging part was asked at %v, and took %v in round %d", got.At, got.Took, round)
+			}
 		}
 		if n := asked.Load(); n != 1 {
 			t.Errorf("the hanging part was asked %d times", n)
@@ -139,6 +143,19 @@ func TestNeverTwiceAtOnce(t *testing.T) {
 			t.Errorf("the probe was asked %d times, want 2", n)
 		}
 	})
+}
+
+// TestNamesAreUnique adds a check twice.
+func TestNamesAreUnique(t *testing.T) {
+	t.Parallel()
+	checker := health.New(health.Config{})
+	checker.Add("part", "component", says(nil))
+	defer func() {
+		if recover() == nil {
+			t.Error("there are two checks of the same name")
+		}
+	}()
+	checker.Add("part", "system", says(nil))
 }
 
 // TestOneAfterTheOther asks again as soon as there is a report: that the probe has only just ended is no failure.

@@ -238,3 +238,64 @@ func TestStartIsPatient(t *testing.T) {
 		}
 	})
 }
+
+// TestBeginningIsNoChange starts with a part that takes longer than patience lasts: what is over by the first interval is told
+// nobody, and what is not is told when it is over.
+func TestBeginningIsNoChange(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		takes, wellAfter time.Duration
+		changes          int
+	}{
+		{3 * time.Second, 3 * time.Second, 0},
+		{7 * time.Second, 10 * time.Second, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var changes []health.Change
+			checker := health.New(health.Config{OnChange: func(c health.Change) { changes = append(changes, c) }})
+			began := time.Now()
+			checker.Add("slow", "component", func(context.Context) error {
+				if time.Since(began) < test.takes {
+					return errors.New("not connected yet")
+				}
+				return health.Warning("look at it")
+			})
+			start(t, checker)
+			defer checker.Close()
+			<-time.After(test.wellAfter + time.Second)
+			synctest.Wait()
+			if last := checker.Last(); last.Status != health.Warn || last.Results[0].Since.Sub(began) > test.wellAfter+time.Second {
+				t.Errorf("%+v", last)
+			}
+			<-time.After(time.Minute)
+			if len(changes) != test.changes {
+				t.Errorf("changes: %+v", changes)
+			}
+		})
+	}
+}
+
+// TestLook checks that the watch looks at once when it is told to.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var changes []health.Change
+		checker := health.New(health.Config{OnChange: func(c health.Change) { changes = append(changes, c) }})
+		var part patient
+		checker.Add("part", "component", part.probe)
+		start(t, checker)
+		<-time.After(time.Millisecond)
+		part.is(errors.New("away"))
+		checker.Look()
+		synctest.Wait()
+		if len(changes) != 1 || changes[0].Now != health.Fail || checker.Last().Status != health.Fail {
+			t.Errorf("%+v", changes)
+		}
+		checker.Close()
+		checker.Look()
+		checker.Look()
+		if n := part.asked.Load(); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}

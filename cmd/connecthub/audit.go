@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -23,6 +25,7 @@ type auditSettings struct {
 // concurrent use.
 type auditLog struct {
 	*zap.Logger
+	core    zapcore.Core
 	log     *zap.Logger
 	version string
 	file    *auditFile // nil when the lines go to the log
@@ -44,8 +47,14 @@ func (c *auditSettings) openAudit(core zapcore.Core, log *zap.Logger, version st
 			TimeKey: "time", MessageKey: "action", EncodeTime: zapcore.RFC3339NanoTimeEncoder, LineEnding: zapcore.DefaultLineEnding,
 		}), l.file, zapcore.InfoLevel)
 	}
+	l.core = core
 	l.Logger = zap.New(core, zap.Hooks(l.count), zap.ErrorOutput(zapcore.AddSync(io.Discard))).Named("audit")
 	return l, nil
+}
+
+// record writes a line and says whether that could be done, which a Logger does not.
+func (l *auditLog) record(action string, fields ...zap.Field) error {
+	return l.core.Write(zapcore.Entry{Level: zapcore.InfoLevel, Time: time.Now(), Message: action}, fields)
 }
 
 // count counts a line by its action, of which there are a few.
@@ -69,7 +78,10 @@ func (l *auditLog) start(context.Context) error {
 		l.unhook = onHangup(func() {
 			if err := l.file.reopen(); err != nil {
 				l.log.Error("the audit log cannot be opened anew, what was open is used", zap.Error(err))
+				return
 			}
+			l.log.Info("the audit log was opened anew")
+			l.Info("audit_log_opened", zap.String("outcome", "done"))
 		})
 	}
 	l.Info("hub_started", zap.String("version", l.version), zap.String("outcome", "done"))
@@ -91,6 +103,9 @@ func (l *auditLog) close() {
 	}
 }
 
+// slowestAudit is how long a line may take to be written into a pipe.
+const slowestAudit = time.Second
+
 // auditFile is a file that lines are appended to.
 type auditFile struct {
 	path string
@@ -101,9 +116,12 @@ type auditFile struct {
 }
 
 // reopen opens the file of that name, and closes the one before, which may have been renamed. After an error the one before
-// stays.
+// stays. A pipe must have a reader.
 func (f *auditFile) reopen() error {
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ENXIO) {
+		return fmt.Errorf("nobody reads from the pipe %s", f.path)
+	}
 	if err != nil {
 		return err
 	}
@@ -125,6 +143,7 @@ func (f *auditFile) reopen() error {
 func (f *auditFile) Write(line []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	_ = f.file.SetWriteDeadline(time.Now().Add(slowestAudit)) // Which only a pipe has.
 	n, err := f.file.Write(line)
 	if err != nil {
 		f.log.Error("the audit log cannot be written", zap.Error(err), zap.ByteString("line", line))

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -30,15 +32,15 @@ func auditLines(tb testing.TB, path string) []map[string]any {
 	return all
 }
 
-// administer makes so many requests that are written down.
-func administer(tb testing.TB, hub *server, token string, times int) {
+// administer makes so many requests that are written down, with the token decentToken.
+func administer(tb testing.TB, hub *server, times int) {
 	tb.Helper()
 	for range times {
 		req, err := http.NewRequestWithContext(tb.Context(), http.MethodDelete, hub.url+"/v1/users/123/cache", http.NoBody)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Service "+token)
+		req.Header.Set("Authorization", "Service "+decentToken)
 		req.Header.Set("X-Request-ID", "r-1")
 		if status, body := send(tb, req); status != http.StatusOK {
 			tb.Fatalf("%d %s", status, body)
@@ -54,7 +56,7 @@ func TestTheAuditLogIsAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	const many = 250 // The log would take a sample of so many.
 	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", decentToken, "AUDIT_LOG_FILE", path, "LOG_LEVEL", "error"))
-	administer(t, hub, decentToken, many)
+	administer(t, hub, many)
 	hub.stop(t)
 	lines := auditLines(t, path)
 	if len(lines) != many+2 {
@@ -89,7 +91,7 @@ func TestTheAuditLogIsInTheLog(t *testing.T) {
 	t.Parallel()
 	const many = 150
 	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", decentToken, "LOG_LEVEL", "error"))
-	administer(t, hub, decentToken, many)
+	administer(t, hub, many)
 	hub.stop(t)
 	n := 0
 	for text := range strings.Lines(hub.stderr.String()) {
@@ -126,8 +128,16 @@ func TestKeysCommandsAreWrittenDown(t *testing.T) {
 		if id, _ := fields["id"].(string); id == "" || len(id) > 128 {
 			t.Errorf("%s names %v", action, fields["id"])
 		}
+		if outcome != "failed" && fields["name"] != "bot" {
+			t.Errorf("%s has the name %v", action, fields["name"])
+		}
+		if next, _ := fields["new_id"].(string); action == "key_rotated" && !strings.Contains(rotated.stdout, "Key "+next+" of bot was added") {
+			t.Errorf("of %s the audit log has the new id %q", rotated.stdout, next)
+		}
 	}
-	if got := strings.Join(actions, ", "); got != "key_created done, key_created done, key_rotated done, key_revoked done, key_revoked failed" {
+	want := "key_created attempted, key_created done, key_created attempted, key_created done, key_rotated attempted, key_rotated done, " +
+		"key_revoked attempted, key_revoked done, key_revoked failed"
+	if got := strings.Join(actions, ", "); got != want {
 		t.Errorf("the lines are of %s", got)
 	}
 	raw, err := os.ReadFile(path)
@@ -144,9 +154,45 @@ func TestKeysCommandsAreWrittenDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	call(t, env.with("AUDIT_LOG_FILE", dir), "keys", "revoke", "--id", "a").want(t, 2, "AUDIT_LOG_FILE", "cannot be written")
+	for _, args := range [][]string{{"revoke", "--id", "a"}, {"rotate", "--id", "a"}, {"new", "--name", "bot", "--scope", "menus"}} {
+		got := call(t, env.with("AUDIT_LOG_FILE", "/dev/full"), append([]string{"keys"}, args...)...)
+		got.want(t, 2, "AUDIT_LOG_FILE", "cannot be written", "no space left")
+		if tokenShown.MatchString(got.stdout) {
+			t.Errorf("%q shows a token", args)
+		}
+	}
 	if after, err := os.ReadFile(keys); err != nil || string(after) != string(before) {
 		t.Errorf("the keys were changed all the same: %s, %v", after, err)
 	}
+}
+
+// TestAnAuditLogThatIsAPipe checks that nothing waits for a reader of it: neither at the start, nor once there is none any more.
+func TestAnAuditLogThatIsAPipe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pipe, keys := filepath.Join(dir, "pipe"), filepath.Join(dir, "keys.json")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := environment{"HUB_KEYS_FILE": keys, "AUDIT_LOG_FILE": pipe}
+	call(t, env, "keys", "new", "--name", "bot", "--scope", "*").want(t, 2, "AUDIT_LOG_FILE", "nobody reads from the pipe")
+	call(t, environment{"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "AUDIT_LOG_FILE": pipe}, "serve").
+		want(t, 2, "AUDIT_LOG_FILE", "nobody reads from the pipe")
+	reader, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", decentToken, "AUDIT_LOG_FILE", pipe))
+	administer(t, hub, 1)
+	if line, err := bufio.NewReader(reader).ReadString('\n'); err != nil || !strings.Contains(line, "hub_started") {
+		t.Errorf("the pipe has %q, %v", line, err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	administer(t, hub, 1)
+	hub.stderr.has(t, "the audit log cannot be written")
+	hub.stop(t)
 }
 
 // TestAnAuditLogThatIsFull checks that a line which cannot be written is in the log.
@@ -156,7 +202,7 @@ func TestAnAuditLogThatIsFull(t *testing.T) {
 		t.Fatal("this test needs /dev/full, which Linux has")
 	}
 	hub := serve(t, onSharedRedis(t).with("SERVICE_AUTH_TOKEN", decentToken, "AUDIT_LOG_FILE", "/dev/full"))
-	administer(t, hub, decentToken, 1)
+	administer(t, hub, 1)
 	hub.stderr.has(t, "the audit log cannot be written")
 	hub.stderr.has(t, "user_cache_cleared")
 }

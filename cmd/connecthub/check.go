@@ -24,7 +24,7 @@ import (
 type checkCommand struct {
 	Component string `enum:"all,events,cache,temp_data,matching,health" default:"all" help:"What to test: all, events, cache, temp_data, matching or health."`
 	UserID    int64  `name:"user-id" placeholder:"ID" help:"Send the test events to this user's channel, test the cache with this user's menus, which are cleared, and keep temporary data of this user for a moment; matching pairs people who do not exist. Default: the channel of the service connecthub-check, which nobody reads, and for the rest user 9223372036854775807, who is nobody."`
-	Direct    bool   `help:"Test no running hub, but the Redis and the Java service themselves: with a hub that is started for the test alone, with the settings of serve from the environment. It works apart from running hubs, under prefixes of its own."`
+	Direct    bool   `help:"Test no running hub, but the Redis and the Java service themselves: with a hub that is started for the test alone, with the settings of serve from the environment. It works apart from running hubs and the bot, under prefixes of its own, which end in -check."`
 	JSON      bool   `name:"json" help:"Show each step as one line of JSON."`
 
 	hubClient `embed:""`

@@ -14,12 +14,16 @@ import (
 	"github.com/connectbot-hub/connecthub/api"
 )
 
-// apart is what the prefixes of a hub for a test end in, so that it shares nothing with the hubs that work.
-const apart = "-check"
+// apart returns the prefix of a hub for a test, which shares nothing with the hubs that work. It is no longer than a prefix
+// may be.
+func apart(prefix string) string {
+	const end, longest = "-check", 64
+	return prefix[:min(len(prefix), longest-len(end))] + end
+}
 
 // ownHub starts a hub for the test alone, in this process, with the settings that connecthub serve would have, and makes it
-// the one that is tested. It works apart from all others, on channels and keys of its own that soon expire, so that it
-// answers none of their requests. stop ends it.
+// the one that is tested. It works apart from all others, on channels and with keys of its own, so that it answers none of
+// their requests and the bot sees nothing of it. What it leaves are always the same few keys, of which most expire. stop ends it.
 func (c *checkCommand) ownHub(ctx context.Context, a *app) (stop func() error, err error) {
 	settings, err := serveSettings(a.env)
 	if err != nil {
@@ -36,8 +40,7 @@ func (c *checkCommand) ownHub(ctx context.Context, a *app) (stop func() error, e
 	settings.tokenSettings, settings.HubKeysFile = c.tokenSettings, ""
 	settings.doorSettings = doorSettings{MetricsAddr: noAddr, MaxStreamsPerKey: 1000, MaxConnections: 1000}
 	settings.HTTPAddr, settings.AuditLogFile = "127.0.0.1:0", ""
-	settings.ChannelPrefix += apart
-	settings.KeyPrefix += apart
+	settings.ChannelPrefix, settings.KeyPrefix, settings.DjangoKeyPrefix = apart(settings.ChannelPrefix), apart(settings.KeyPrefix), apart(settings.DjangoKeyPrefix)
 	settings.UserLogAge, settings.GlobalLogAge, settings.ServiceLogAge, settings.DedupeWindow = time.Minute, time.Minute, time.Minute, time.Minute
 	keys, err := settings.validate()
 	if err != nil {

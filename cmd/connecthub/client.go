@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,13 +106,48 @@ func (c *hubClient) transport() (*http.Transport, error) {
 	return own, nil
 }
 
-// do sends a request and returns the answer, whose body the caller closes.
+// do sends a request, again and again while the hub says that there are too many, and returns the answer, whose body the caller
+// closes.
 func (c *hubClient) do(req *http.Request) (*http.Response, error) {
 	transport, err := c.transport()
 	if err != nil {
 		return nil, err
 	}
-	return (&http.Client{Transport: transport}).Do(req) //nolint:gosec // G704: who calls the command says where the hub is.
+	client := &http.Client{Transport: transport}
+	for {
+		res, err := client.Do(req) //nolint:gosec // G704: who calls the command says where the hub is.
+		if err != nil || res.StatusCode != http.StatusTooManyRequests {
+			return res, err
+		}
+		raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+		_ = res.Body.Close() // What was read counts.
+		if err != nil {
+			return nil, err
+		}
+		res.Body = io.NopCloser(bytes.NewReader(raw))
+		wait := turn(res.Header, raw)
+		if wait == 0 {
+			return res, nil
+		}
+		select {
+		case <-req.Context().Done():
+			return res, nil
+		case <-time.After(wait):
+		}
+		if req.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// turn returns how long to wait for one's turn, as a hub says that lets so many requests through; 0 if it says something else.
+func turn(header http.Header, raw []byte) time.Duration {
+	var p api.Problem
+	if json.Unmarshal(raw, &p) != nil || p.Code != "rate_limited" {
+		return 0
+	}
+	seconds, _ := strconv.Atoi(header.Get("Retry-After")) // A hub always says.
+	return time.Duration(seconds) * time.Second
 }
 
 // answer is what a hub answered with.
@@ -178,7 +214,11 @@ func (c *hubClient) unanswered(err error) error {
 	if errors.As(err, new(*tls.CertificateVerificationError)) {
 		return fmt.Errorf("the hub at %s cannot be trusted: %w (see HUB_CA_FILE)", c.shownURL(), err)
 	}
-	return fmt.Errorf("the hub at %s does not answer: %w (start one with connecthub serve, or set HUB_URL)", c.shownURL(), err)
+	hint := ""
+	if strings.HasPrefix(c.HubURL, "https:") && c.HubClientCertFile == "" {
+		hint = "; if it wants a certificate, see HUB_CLIENT_CERT_FILE" // Its alert may be lost with the connection.
+	}
+	return fmt.Errorf("the hub at %s does not answer: %w (start one with connecthub serve, or set HUB_URL%s)", c.shownURL(), err, hint)
 }
 
 // shownURL is the hub's URL as messages show it.
@@ -193,6 +233,9 @@ func (c *hubClient) shownURL() string {
 // problemError turns an answer that is not a success into an error for people.
 func problemError(res *http.Response, raw []byte) error {
 	var p api.Problem
+	if bytes.Contains(raw, []byte("HTTP request to an HTTPS server")) {
+		return errors.New("the hub speaks TLS: set HUB_URL to https://…")
+	}
 	if json.Unmarshal(raw, &p) != nil || p.Title == "" {
 		return fmt.Errorf("what answers is no hub, or something stands before it: %s", res.Status)
 	}

@@ -39,7 +39,10 @@ type hub struct {
 	fanout    *events.Fanout
 	canary    *events.Canary
 	checker   *health.Checker
-	bridge    *events.Bridge
+	// bridge and its canary are nil when BRIDGE_LEGACY is false.
+	bridge       *events.Bridge
+	bridgeCanary *events.Canary
+
 	announcer *announcer
 	doors     *doors
 	server    *api.Server
@@ -101,7 +104,10 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *keyring, logger
 	if h.fanout, err = events.NewFanout(h.eventsRDB, cfg); err != nil {
 		return nil, err
 	}
-	h.canary, err = events.NewCanary(h.publisher, h.fanout, events.CanaryConfig{Interval: c.HealthInterval, OnRoundTrip: h.metrics.Canary})
+	look := func() { h.checker.Look() }
+	h.canary, err = events.NewCanary(h.publisher, h.fanout, events.CanaryConfig{
+		Interval: c.HealthInterval, OnRoundTrip: h.metrics.Canary, OnFailure: look,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +117,10 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *keyring, logger
 	}
 	if c.BridgeLegacy {
 		if h.bridge, err = events.NewBridge(h.eventsRDB, cfg); err != nil {
+			return nil, err
+		}
+		h.bridgeCanary, err = events.NewBridgeCanary(h.bridge, events.CanaryConfig{Interval: c.HealthInterval, OnFailure: look})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +146,7 @@ func (c *serveCommand) newHub(ctx context.Context, a *app, keys *keyring, logger
 		return nil, err
 	}
 	if c.MetricsAddr != noAddr {
-		if h.operations, err = newOperations(ctx, c.MetricsAddr, h.metrics.Handler(logger), logger); err != nil {
+		if h.operations, err = newOperations(ctx, c.MetricsAddr, h.metrics.Handler(logger), h.server.Handler(), logger); err != nil {
 			return nil, err
 		}
 	}
@@ -194,8 +204,8 @@ func (h *hub) run(ctx context.Context) error {
 	start := []func(context.Context) error{h.audit.start, h.keys.start, h.publisher.Start, h.fanout.Start, h.menus.start, h.temp.Start, h.pairing.start}
 	stop := []func(){h.pairing.close, h.temp.Close, h.menus.close, h.fanout.Close, h.publisher.Close, h.keys.close, h.audit.stop}
 	if h.bridge != nil {
-		start = append(start, h.bridge.Start)
-		stop = append([]func(){h.bridge.Close}, stop...)
+		start = append(start, h.bridge.Start, h.bridgeCanary.Start)
+		stop = append([]func(){h.bridgeCanary.Close, h.bridge.Close}, stop...)
 	}
 	start = append(start, h.announcer.start, h.doors.limiter.Start)
 	stop = append([]func(){h.announcer.close, h.doors.limiter.Close}, stop...)
@@ -225,6 +235,10 @@ func (h *hub) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	h.log.Info("the hub is shutting down")
+	h.server.Leave()
+	<-time.After(h.cfg.ShutdownDelay) // While balancers find out.
+	h.checker.Close()                 // What is stopped from now on is no failure.
+	h.announcer.close()               //nolint:contextcheck // It takes a second at most. Mostly the hub's own streams still hear it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.ShutdownTimeout)
 	defer cancel()
 	var working sync.WaitGroup

@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,7 +31,28 @@ type keysNewCommand struct {
 	Scope []string `required:"" placeholder:"SCOPE" help:"What it allows: publish:*, publish:user:*, publish:service:matching, publish:user.* (by type), subscribe:*, subscribe:user:123, …, menus, temp, temp:sessions (a namespace), temp:user_123, temp:user_*, temp:conversations, match, admin, source:* (publish in any name), source:django-connectbot, or * for everything. Repeat for more."`
 	File  string   `setting:"HUB_KEYS_FILE" placeholder:"FILE" help:"The keys file to add it to. Unset: the entry is shown."`
 
+	Expires string `placeholder:"WHEN" help:"When it stops letting anybody in: a time such as 2027-01-31T00:00:00Z, or a duration from now on such as 720h. Default: never."`
+
 	auditSettings `embed:""`
+}
+
+// never is what --expires says of a key that does not.
+const never = "never"
+
+// expiryIn returns when a key is to expire, the zero time for never.
+func expiryIn(text string, now time.Time) (time.Time, error) {
+	if text == "" || text == never {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if d, notOne := time.ParseDuration(text); notOne == nil {
+		at, err = now.Add(d), nil
+	}
+	at = at.UTC().Truncate(time.Second)
+	if err != nil || !at.After(now) || at.Year() > 9999 {
+		return time.Time{}, usageError("--expires must be never, a time to come such as 2027-01-31T00:00:00Z, or a duration such as 720h, not " + strconv.Quote(cutTo(text)))
+	}
+	return at, nil
 }
 
 // takenUp is what becomes of a change to a keys file.
@@ -42,10 +65,15 @@ func (c *keysNewCommand) Run(a *app) error {
 			return usageError("--scope: " + err.Error())
 		}
 	}
+	expires, err := expiryIn(c.Expires, time.Now())
+	if err != nil {
+		return err
+	}
 	key, token, err := api.NewKey(c.ID, c.Name, c.Scope)
 	if err != nil {
 		return usageError(err.Error())
 	}
+	key.Expires = expires
 	if c.File == "" {
 		entry, err := json.MarshalIndent(map[string][]*api.Key{"keys": {key}}, "", "  ")
 		if err != nil {
@@ -57,15 +85,45 @@ func (c *keysNewCommand) Run(a *app) error {
 		}
 		return showToken(a.stdout, token)
 	}
-	err = c.auditedChange(a, "key_created", []zap.Field{zap.String("id", key.ID), zap.String("name", key.Name), zap.Strings("scopes", key.Scopes)},
-		func() error { return api.AddToKeysFile(c.File, key) })
+	err = c.auditedChange(a, "key_created", key.ID, func(attempt func(...zap.Field) error) error {
+		if err := attempt(zap.String("name", key.Name), zap.Strings("scopes", key.Scopes), expiryField(key)); err != nil {
+			return err
+		}
+		return api.AddToKeysFile(c.File, key)
+	})
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(a.stdout, "Key %s of %s was added to %s. %s\n", key.ID, key.Name, c.File, takenUp); err != nil {
+	_, err = fmt.Fprintf(a.stdout, "Key %s of %s was added to %s.%s %s\n%s", key.ID, key.Name, c.File, endOf(key), takenUp, namesakes(c.File, key))
+	if err != nil {
 		return err
 	}
 	return showToken(a.stdout, token)
+}
+
+// expiryField is what the audit log says of a key's end, nothing if it has none.
+func expiryField(key *api.Key) zap.Field {
+	if key.Expires.IsZero() {
+		return zap.Skip()
+	}
+	return zap.String("expires", key.Expires.UTC().Format(time.RFC3339))
+}
+
+// endOf says when a new key expires, if it does.
+func endOf(key *api.Key) string {
+	if key.Expires.IsZero() {
+		return ""
+	}
+	return " It expires at " + key.Expires.UTC().Format(time.RFC3339) + "."
+}
+
+// namesakes says what it means that other keys in a file have the name of one, if there are any.
+func namesakes(path string, key *api.Key) string {
+	keys, err := api.ReadKeysFile(path)
+	if err != nil || !slices.ContainsFunc(keys, func(o *api.Key) bool { return o.Name == key.Name && o.ID != key.ID }) {
+		return ""
+	}
+	return fmt.Sprintf("Note: the file has other keys of %s. They are one service: they share its source, its idempotency keys and its limits.\n", key.Name)
 }
 
 func showToken(to io.Writer, token string) error {
@@ -73,21 +131,36 @@ func showToken(to io.Writer, token string) error {
 	return err
 }
 
-// auditedChange changes a keys file and writes down what came of it, if there is a file for that. While that cannot be written,
-// nothing is changed.
-func (c *auditSettings) auditedChange(a *app, action string, what []zap.Field, change func() error) error {
-	tell := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "msg"}), zapcore.AddSync(a.stderr), zap.ErrorLevel))
-	audit, err := c.openAudit(zapcore.NewNopCore(), tell, a.version)
+// auditedChange changes a keys file with a key of that id, and writes down what is attempted and what came of it, if there is a
+// file for that. Before it changes anything, change calls attempt with what else is to be written, and goes no further if that
+// fails.
+func (c *auditSettings) auditedChange(a *app, action, id string, change func(attempt func(...zap.Field) error) error) error {
+	audit, err := c.openAudit(zapcore.NewNopCore(), zap.NewNop(), a.version)
 	if err != nil {
 		return err
 	}
 	defer audit.close()
-	err = change()
+	what := []zap.Field{zap.String("id", id), zap.Int("uid", os.Getuid())}
+	write := func(outcome string) error {
+		if err := audit.record(action, append(slices.Clone(what), zap.String("outcome", outcome))...); err != nil {
+			return &settingError{"AUDIT_LOG_FILE", "cannot be written: " + err.Error()}
+		}
+		return nil
+	}
+	err = change(func(more ...zap.Field) error {
+		what = append(what, more...)
+		return write("attempted")
+	})
+	if errors.As(err, new(*settingError)) {
+		return err // There is nothing to write it into.
+	}
 	outcome := "done"
 	if err != nil {
 		outcome = "failed"
 	}
-	audit.Info(action, append(what, zap.Int("uid", os.Getuid()), zap.String("outcome", outcome))...)
+	if untold := write(outcome); untold != nil {
+		_, _ = fmt.Fprintf(a.stderr, "connecthub: that it is %s is missing in the audit log, that it was attempted is not: %v\n", outcome, untold)
+	}
 	return err
 }
 
@@ -120,7 +193,7 @@ func (c *keysLsCommand) Run(a *app) error {
 	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ID\tNAME\tEXPIRES\tSCOPES") // What fails here fails at Flush.
 	for _, key := range keys {
-		expires := "never"
+		expires := never
 		switch {
 		case !key.Expires.IsZero() && key.Expires.Before(time.Now()):
 			expires = "expired " + key.Expires.UTC().Format(time.RFC3339)
@@ -156,6 +229,7 @@ func showKeysJSON(to io.Writer, keys []*api.Key) error {
 type keysRotateCommand struct {
 	ID      string        `name:"id" required:"" help:"The key to replace."`
 	Overlap time.Duration `default:"24h" help:"How long the old key stays valid beside the new one."`
+	Expires string        `placeholder:"WHEN" help:"When the new key stops letting anybody in: a time such as 2027-01-31T00:00:00Z, a duration from now on such as 720h, or never. Default: when the old one would have."`
 
 	ofFile        `embed:""`
 	auditSettings `embed:""`
@@ -167,9 +241,13 @@ func (c *keysRotateCommand) Run(a *app) error {
 	if c.Overlap < 0 || c.Overlap > longest {
 		return usageError("--overlap must be from 0s to " + longest.String())
 	}
+	expires, err := expiryIn(c.Expires, time.Now())
+	if err != nil {
+		return err
+	}
 	var next, old *api.Key
 	var token string
-	err := c.auditedChange(a, "key_rotated", []zap.Field{zap.String("id", cutTo(c.ID)), zap.Stringer("overlap", c.Overlap)}, func() error {
+	err = c.auditedChange(a, "key_rotated", cutTo(c.ID), func(attempt func(...zap.Field) error) error {
 		return api.ChangeKeysFile(c.File, func(keys []*api.Key) (_ []*api.Key, err error) {
 			i, err := find(keys, c.ID)
 			if err != nil {
@@ -178,15 +256,19 @@ func (c *keysRotateCommand) Run(a *app) error {
 			if next, old, token, err = keys[i].Rotate(c.Overlap, time.Now()); err != nil {
 				return nil, fmt.Errorf("key %s: %w", c.ID, err)
 			}
+			if c.Expires != "" {
+				next.Expires = expires
+			}
 			keys[i] = old
-			return slices.Insert(keys, i, next), nil
+			return slices.Insert(keys, i, next), attempt(zap.String("name", next.Name), zap.String("new_id", next.ID),
+				zap.Stringer("overlap", c.Overlap), expiryField(next))
 		})
 	})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "Key %s of %s was added to %s; %s stays valid until %s. %s\n",
-		next.ID, next.Name, c.File, old.ID, old.Expires.UTC().Format(time.RFC3339), takenUp)
+	_, err = fmt.Fprintf(a.stdout, "Key %s of %s was added to %s; %s stays valid until %s.%s %s\n",
+		next.ID, next.Name, c.File, old.ID, old.Expires.UTC().Format(time.RFC3339), endOf(next), takenUp)
 	if err != nil {
 		return err
 	}
@@ -203,10 +285,13 @@ type keysRevokeCommand struct {
 // Run takes a key out of its file. The last one stays as one that has expired: of a file without keys a hub takes no notice.
 func (c *keysRevokeCommand) Run(a *app) error {
 	last := false
-	err := c.auditedChange(a, "key_revoked", []zap.Field{zap.String("id", cutTo(c.ID))}, func() error {
+	err := c.auditedChange(a, "key_revoked", cutTo(c.ID), func(attempt func(...zap.Field) error) error {
 		return api.ChangeKeysFile(c.File, func(keys []*api.Key) ([]*api.Key, error) {
 			i, err := find(keys, c.ID)
 			if err != nil {
+				return nil, err
+			}
+			if err := attempt(zap.String("name", keys[i].Name)); err != nil {
 				return nil, err
 			}
 			if last = len(keys) == 1; last {

@@ -9,6 +9,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/connectbot-hub/connecthub/api"
 )
 
 var tokenShown = regexp.MustCompile(`(?m)^cbh_\S{43}$`)
@@ -147,6 +150,55 @@ func TestKeysLs(t *testing.T) {
 	call(t, env, "keys", "ls", "--json", "--hash").want(t, 0, hash("b"))
 	call(t, nil, "keys", "ls").want(t, 2, "--file")
 	call(t, nil, "keys", "ls", "--file", path+"x").want(t, 1, "no such file")
+}
+
+// TestKeysThatExpire makes keys with an end, and rotates them.
+func TestKeysThatExpire(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	env := environment{"HUB_KEYS_FILE": path}
+	made, _ := newKey(t, env, "--id", "a", "--name", "bot", "--scope", "*", "--expires", "2099-01-31T03:00:00+03:00")
+	made.want(t, 0, "It expires at 2099-01-31T00:00:00Z.")
+	began := time.Now().Truncate(time.Second)
+	newKey(t, env, "--id", "b", "--name", "mail", "--scope", "*", "--expires", "720h")
+	newKey(t, env, "--id", "c", "--name", "never", "--scope", "*", "--expires", "never")
+	call(t, env, "keys", "rotate", "--id", "a").want(t, 0, "It expires at 2099-01-31T00:00:00Z.")
+	call(t, env, "keys", "rotate", "--id", "b", "--expires", "never").want(t, 0)
+	call(t, env, "keys", "rotate", "--id", "c", "--expires", "2099-02-01T00:00:00Z").want(t, 0, "It expires at 2099-02-01T00:00:00Z.")
+	keys, err := api.ReadKeysFile(path)
+	if err != nil || len(keys) != 6 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	first, second := time.Date(2099, 1, 31, 0, 0, 0, 0, time.UTC), time.Date(2099, 2, 1, 0, 0, 0, 0, time.UTC)
+	if a, b, c := keys[0], keys[2], keys[4]; !a.Expires.Equal(first) || !b.Expires.IsZero() || !c.Expires.Equal(second) {
+		t.Errorf("the new keys expire at %v, %v and %v", a.Expires, b.Expires, c.Expires)
+	}
+	newKey(t, env, "--id", "d", "--name", "mail", "--scope", "*", "--expires", "720h")
+	if keys, err = api.ReadKeysFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if at := keys[6].Expires; at.Before(began.Add(720*time.Hour)) || at.After(time.Now().Add(720*time.Hour)) {
+		t.Errorf("in 720h is %v", at)
+	}
+	for _, when := range []string{"soon", "0s", "-1h", "2020-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2099-01-31"} {
+		for _, command := range [][]string{{"new", "--name", "bot", "--scope", "*"}, {"rotate", "--id", "d"}} {
+			got := call(t, env, append(append([]string{"keys"}, command...), "--expires="+when)...)
+			got.want(t, 2, "--expires must be never, a time to come such as 2027-01-31T00:00:00Z, or a duration such as 720h")
+		}
+	}
+}
+
+// TestKeysOfOneNameAreOneService checks that who makes another key of a service is told what that means.
+func TestKeysOfOneNameAreOneService(t *testing.T) {
+	t.Parallel()
+	env := environment{"HUB_KEYS_FILE": filepath.Join(t.TempDir(), "keys.json")}
+	const note = "Note: the file has other keys of bot. They are one service"
+	for n, name := range []string{"bot", "mail", "bot"} {
+		made, _ := newKey(t, env, "--name", name, "--scope", "*")
+		if told := strings.Contains(made.stdout, note); told != (n == 2) {
+			t.Errorf("key %d of %s: %s", n, name, made.stdout)
+		}
+	}
 }
 
 func TestKeysRotateAndRevokeRefuse(t *testing.T) {

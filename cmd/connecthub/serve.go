@@ -38,6 +38,7 @@ type serveCommand struct {
 
 	MaxStreams      int           `setting:"MAX_STREAMS" default:"20000" help:"Streams that may be open at a time."`
 	StreamQueue     int           `setting:"STREAM_QUEUE" default:"1024" help:"Events that may wait for a slow reader before it is cut off."`
+	ShutdownDelay   time.Duration `setting:"SHUTDOWN_DELAY" default:"0s" help:"How long the hub goes on answering when it is told to stop, while /health/ready is red so that balancers send nobody more."`
 	ShutdownTimeout time.Duration `setting:"SHUTDOWN_TIMEOUT" default:"15s" help:"How long requests over HTTP that are under way may take to end."`
 
 	menuSettings     `embed:""`
@@ -124,6 +125,7 @@ func (c *serveCommand) validate() (*keyring, error) {
 		{"DEDUPE_WINDOW", c.DedupeWindow >= time.Second, "must be at least 1s"},
 		{"MAX_STREAMS", c.MaxStreams >= 1, "must be at least 1"},
 		{"STREAM_QUEUE", c.StreamQueue >= 1, "must be at least 1"},
+		{"SHUTDOWN_DELAY", c.ShutdownDelay >= 0 && c.ShutdownDelay <= 5*time.Minute, "must be from 0s to 5m"},
 		{"SHUTDOWN_TIMEOUT", c.ShutdownTimeout > 0, "must be above 0"},
 		{"CHANNEL_PREFIX", events.CheckPrefix(c.ChannelPrefix) == nil, "must be 1 to 64 ASCII letters, digits, '_' and '-'"},
 	} {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -88,11 +87,11 @@ func (c *doorSettings) proxies() (all []netip.Prefix, err error) {
 }
 
 // tls returns what the hub serves TLS with, nil when it does not.
-func (c *doorSettings) tls(log *zap.Logger) (*tls.Config, error) {
+func (c *doorSettings) tls(log *zap.Logger) (*tlsfiles.Watched, error) {
 	if c.TLSCertFile == "" {
 		return nil, nil //nolint:nilnil // No TLS is a way to serve.
 	}
-	cfg, err := tlsfiles.Files{Cert: c.TLSCertFile, Key: c.TLSKeyFile, ClientCA: c.TLSClientCAFile}.Config(log)
+	files, err := tlsfiles.Files{Cert: c.TLSCertFile, Key: c.TLSKeyFile, ClientCA: c.TLSClientCAFile}.Watch(log)
 	if wrong := new(tlsfiles.FileError); errors.As(err, &wrong) {
 		name := "TLS_CERT_FILE"
 		switch wrong.Path {
@@ -103,14 +102,16 @@ func (c *doorSettings) tls(log *zap.Logger) (*tls.Config, error) {
 		}
 		return nil, &settingError{name, "cannot be used: " + err.Error()}
 	}
-	return cfg, err
+	return files, err
 }
 
 // doors are what comes of the settings.
 type doors struct {
-	tls     *tls.Config
+	tls     *tlsfiles.Watched // nil without TLS
 	proxies []netip.Prefix
 	limiter *ratelimit.Limiter
+	// connections is how many may be open at a time.
+	connections int
 }
 
 func (c *serveCommand) newDoors(rdb *redis.Client, log *zap.Logger) (*doors, error) {
@@ -118,20 +119,39 @@ func (c *serveCommand) newDoors(rdb *redis.Client, log *zap.Logger) (*doors, err
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := c.tls(log)
+	files, err := c.tls(log)
 	if err != nil {
 		return nil, err
 	}
-	if host, _, _ := net.SplitHostPort(c.HTTPAddr); cfg == nil && len(proxies) == 0 && !isLoopback(host) {
+	if host, _, _ := net.SplitHostPort(c.HTTPAddr); files == nil && len(proxies) == 0 && !isLoopback(host) {
 		log.Warn("tokens can be read on their way: the hub listens beyond this machine without TLS, and TRUSTED_PROXIES names no proxy that has it")
 	}
-	return &doors{cfg, proxies, ratelimit.New(ratelimit.Config{Redis: rdb, Prefix: c.ChannelPrefix, Logger: log})}, nil
+	limiter := ratelimit.New(ratelimit.Config{Redis: rdb, Prefix: c.ChannelPrefix, Logger: log})
+	return &doors{files, proxies, limiter, c.mostConnections(openFiles(), log)}, nil
+}
+
+// otherFiles are kept for what is open besides callers' connections: those to Redis and Java, and files.
+const otherFiles = 512
+
+// mostConnections returns MAX_CONNECTIONS, or fewer if so many files cannot be open at a time: without one to spare nobody could
+// be let in for whom an idle connection would be closed. 0 files stand for any number.
+func (c *doorSettings) mostConnections(files int, log *zap.Logger) int {
+	room := files - min(otherFiles, files/2)
+	if files == 0 || room >= c.MaxConnections {
+		return c.MaxConnections
+	}
+	log.Warn("fewer connections are let in than MAX_CONNECTIONS: the limit of open files leaves no room for more; raise it, or lower MAX_CONNECTIONS",
+		zap.Int("max_connections", c.MaxConnections), zap.Int("open_files", files), zap.Int("connections", room))
+	return room
 }
 
 // guarded returns the server's configuration with who comes in.
 func (c *serveCommand) guarded(d *doors, cfg api.Config) api.Config {
-	cfg.TLS, cfg.TrustedProxies = d.tls, d.proxies
-	cfg.MaxStreams, cfg.MaxStreamsPerKey, cfg.MaxConnections = c.MaxStreams, c.MaxStreamsPerKey, c.MaxConnections
+	if d.tls != nil {
+		cfg.TLS = d.tls.Config()
+	}
+	cfg.TrustedProxies = d.proxies
+	cfg.MaxStreams, cfg.MaxStreamsPerKey, cfg.MaxConnections = c.MaxStreams, c.MaxStreamsPerKey, d.connections
 	cfg.Limits = api.Limits{Limiter: d.limiter, PerKey: c.RateLimitPerKey, PerAddress: c.RateLimitPerAddress}
 	return cfg
 }

@@ -9,9 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/connectbot-hub/connecthub/internal/redistest"
 )
@@ -100,12 +104,20 @@ func TestServeTLS(t *testing.T) {
 func TestServeMutualTLS(t *testing.T) {
 	t.Parallel()
 	files, strangers := newCertificates(t), newCertificates(t)
-	hub := serve(t, environment{"TLS_CERT_FILE": files.cert, "TLS_KEY_FILE": files.key, "TLS_CLIENT_CA_FILE": files.ca})
+	hub := serve(t, environment{
+		"TLS_CERT_FILE": files.cert, "TLS_KEY_FILE": files.key, "TLS_CLIENT_CA_FILE": files.ca, "METRICS_ADDR": "127.0.0.1:0",
+	})
 	_, port, _ := net.SplitHostPort(hub.addr)
 	client := environment{"HUB_URL": "https://localhost:" + port, "HUB_CA_FILE": files.ca}
 	publish := []string{"publish", "--global", "test_event"}
 	call(t, client.with("HUB_CLIENT_CERT_FILE", files.cert, "HUB_CLIENT_KEY_FILE", files.key), publish...).want(t, 0)
-	call(t, client, publish...).want(t, 1)
+	call(t, client, publish...).want(t, 1, "if it wants a certificate, see HUB_CLIENT_CERT_FILE")
+	call(t, environment{"HUB_URL": "http://localhost:" + port}, publish...).want(t, 1, "the hub speaks TLS: set HUB_URL to https://")
+	// Probes have no certificate.
+	addr, _ := hub.operationsAt(t)
+	if status, body := ask(t, addr, "", "/health/ready"); status != http.StatusOK {
+		t.Errorf("a probe gets %d, %s", status, body)
+	}
 	call(t, client.with("HUB_CLIENT_CERT_FILE", strangers.cert, "HUB_CLIENT_KEY_FILE", strangers.key), publish...).want(t, 1)
 }
 
@@ -198,4 +210,37 @@ func TestLimitsTakeEffect(t *testing.T) {
 		t.Errorf("behind 50 idle connections the status is %d", status)
 	}
 	hub.stop(t)
+}
+
+// TestFewOpenFiles starts a hub that may not have as many files open as MAX_CONNECTIONS would need, and opens too many.
+func TestFewOpenFiles(t *testing.T) {
+	t.Parallel()
+	hub, _ := serveProgram(t, nil, func(cmd *exec.Cmd) {
+		cmd.Args = append([]string{"sh", "-c", `ulimit -n 700 && exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = "/bin/sh"
+	})
+	hub.stderr.has(t, `"max_connections":30000,"open_files":700,"connections":350`)
+	for range 800 {
+		conn, err := net.DialTimeout("tcp", hub.addr, soon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	if status, _ := hub.get(t, "/health/live"); status != http.StatusOK {
+		t.Errorf("behind 800 idle connections the status is %d", status)
+	}
+}
+
+func TestConnectionsLeaveFilesForTheRest(t *testing.T) {
+	t.Parallel()
+	for files, want := range map[int]int{0: 30000, 1: 1, 700: 350, 1024: 512, 20000: 19488, 30511: 29999, 30512: 30000, 1 << 30: 30000} {
+		core, logs := observer.New(zap.WarnLevel)
+		if got := (&doorSettings{MaxConnections: 30000}).mostConnections(files, zap.New(core)); got != want {
+			t.Errorf("with %d files there are %d connections, want %d", files, got, want)
+		}
+		if warned := logs.Len() > 0; warned != (want < 30000) {
+			t.Errorf("with %d files the log says %+v", files, logs.All())
+		}
+	}
 }

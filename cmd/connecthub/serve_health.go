@@ -11,7 +11,7 @@ import (
 
 // healthSettings say how the hub watches itself.
 type healthSettings struct {
-	HealthInterval time.Duration `setting:"HEALTH_INTERVAL" default:"5s" help:"How often the hub looks at each of its parts, and sends itself an event to see that events get through. At most 10s, so that it notices within 15s."`
+	HealthInterval time.Duration `setting:"HEALTH_INTERVAL" default:"5s" help:"How often the hub looks at each of its parts, and sends itself an event to see that events get through. At most 5s, so that it notices within 15s."`
 }
 
 func (c *healthSettings) validate() error {
@@ -41,15 +41,23 @@ func (h *hub) newChecker() *health.Checker {
 			return nil
 		})
 	}
-	checker.Add("delivery", "component", h.canary.Check)
+	checker.Add("delivery", "component", func(ctx context.Context) error {
+		if err := h.canary.Check(ctx); err != nil {
+			return err
+		}
+		return h.publisher.Check(ctx)
+	})
 	if h.bridge != nil {
-		checker.Add("bridge", "component", h.bridge.Check)
+		checker.Add("bridge", "component", h.bridgeCanary.Check)
 	}
 	h.menus.addChecks(checker)
 	addTempCheck(checker, h.temp)
 	h.pairing.addChecks(checker)
 	h.addPersistenceCheck(checker)
 	checker.Add("keys", "component", h.keys.check)
+	if h.doors.tls != nil {
+		checker.Add("certificate", "component", func(context.Context) error { return checkCertificate(h.doors.tls, time.Now()) })
+	}
 	checker.Add("disk", "system", health.Disk(leastRoom, h.folders()...))
 	return checker
 }

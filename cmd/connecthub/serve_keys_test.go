@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -155,6 +156,7 @@ func TestADamagedKeysFile(t *testing.T) {
 	for n, break_ := range []func() error{
 		func() error { return os.WriteFile(path, good[:len(good)/2], 0o600) },
 		func() error { return os.WriteFile(path, nil, 0o600) },
+		func() error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) },
 		func() error { return os.Remove(path) },
 		func() error { return os.Mkdir(path, 0o700) },
 	} {
@@ -162,7 +164,7 @@ func TestADamagedKeysFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		redistest.Eventually(t, soon, "the fault is logged", func() bool { return strings.Count(hub.stderr.String(), stay) == n+1 })
-		hub.tellsOfKeys(t, api.HealthStatusWarn, "The files of the keys cannot be used")
+		hub.tellsOfKeys(t, api.HealthStatusWarn, "What HUB_KEYS_FILE names cannot be used")
 		if status := hub.statusFor(t, token); status != http.StatusOK {
 			t.Errorf("fault %d: the key gets %d", n, status)
 		}
@@ -174,10 +176,16 @@ func TestADamagedKeysFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, path, string(good))
-	hub.stderr.has(t, "the keys in use are back in their files")
+	hub.stderr.has(t, "the keys in use are back in their file")
 	hub.tellsOfKeys(t, api.HealthStatusPass, "")
-	if n := strings.Count(hub.stderr.String(), stay); n != 4 {
-		t.Errorf("four faults were logged %d times", n)
+	if n := strings.Count(hub.stderr.String(), stay); n != 5 {
+		t.Errorf("five faults were logged %d times", n)
+	}
+	audit := hub.stderr.String()
+	for _, reason := range []string{"ends too early", "no such file", "it is no regular file"} {
+		if !strings.Contains(audit, `"msg":"keys_reload_failed","outcome":"failed","reason":"HUB_KEYS_FILE (or --hub-keys-file) cannot be used`) || !strings.Contains(audit, reason) {
+			t.Errorf("the audit log does not give the reason %q: %s", reason, audit)
+		}
 	}
 	call(t, environment{"HUB_KEYS_FILE": path}, "keys", "ls").want(t, 0, "bot")
 }
@@ -277,13 +285,120 @@ func TestSIGHUPReadsTheKeysAtOnce(t *testing.T) {
 	hub.interrupt()
 	hub.wait(t, 0)
 	before, after := auditLines(t, audit+".1"), auditLines(t, audit)
-	if len(before) != 2 || before[0]["action"] != "hub_started" || before[1]["action"] != "keys_reloaded" {
+	told := map[any]int{}
+	for _, line := range before {
+		told[line["action"]]++
+		if added, _ := line["added"].([]any); line["action"] == "keys_reloaded" && (len(added) != 1 || added[0] != "second") {
+			t.Errorf("of the reload the audit log says %v", line)
+		}
+	}
+	if told["hub_started"] != 1 || told["keys_reloaded"] != 1 || told["audit_log_opened"] != 2 || len(before) != 4 {
 		t.Errorf("before the change the audit log says %v", before)
 	}
-	if added, _ := before[1]["added"].([]any); len(added) != 1 || added[0] != "second" {
-		t.Errorf("of the reload the audit log says %v", before[1])
-	}
-	if len(after) == 0 || after[len(after)-1]["action"] != "hub_stopped" {
+	if len(after) == 0 || after[0]["action"] != "audit_log_opened" || after[len(after)-1]["action"] != "hub_stopped" {
 		t.Errorf("after it the audit log says %v", after)
+	}
+	if log := hub.stderr.String(); strings.Contains(log, "nothing to read again") || strings.Count(log, "the audit log was opened anew") != 3 {
+		t.Errorf("the log does not say what was read again: %s", log)
+	}
+}
+
+// TestAFaultOfOneFileLeavesTheOther changes the token while the keys file is damaged, and the keys while the token's file is.
+func TestAFaultOfOneFileLeavesTheOther(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keys, tokens := filepath.Join(dir, "keys.json"), filepath.Join(dir, "token")
+	const old, next = "an-old-token-of-decent-length", "a-new-token-of-decent-length"
+	env := environment{"HUB_KEYS_FILE": keys}
+	_, first := newKey(t, env, "--id", "first", "--name", "bot", "--scope", "*")
+	write(t, tokens, old)
+	hub := serve(t, env.with("SERVICE_AUTH_TOKEN_FILE", tokens))
+	good, err := os.ReadFile(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, keys, "{")
+	hub.tellsOfKeys(t, api.HealthStatusWarn, "What HUB_KEYS_FILE names cannot be used")
+	write(t, tokens, next)
+	hub.lets(t, next, true)
+	hub.lets(t, old, false)
+	hub.lets(t, first, true)
+	if n := strings.Count(hub.stderr.String(), "the keys stay as they were"); n != 1 {
+		t.Errorf("one fault is told %d times", n)
+	}
+
+	write(t, tokens, "short")
+	hub.tellsOfKeys(t, api.HealthStatusWarn, "What SERVICE_AUTH_TOKEN_FILE and HUB_KEYS_FILE names cannot be used")
+	write(t, keys, string(good))
+	hub.tellsOfKeys(t, api.HealthStatusWarn, "What SERVICE_AUTH_TOKEN_FILE names cannot be used")
+	_, second := newKey(t, env, "--id", "second", "--name", "bot", "--scope", "*")
+	hub.lets(t, second, true)
+	hub.lets(t, next, true)
+
+	// The same token in both is a fault of neither alone: what can be used is, until it is in one only.
+	write(t, tokens, second)
+	hub.tellsOfKeys(t, api.HealthStatusWarn, "What SERVICE_AUTH_TOKEN_FILE names cannot be used")
+	hub.lets(t, next, true)
+	call(t, env, "keys", "revoke", "--id", "second").want(t, 0)
+	hub.tellsOfKeys(t, api.HealthStatusPass, "")
+	hub.lets(t, second, true)
+	hub.lets(t, next, false)
+}
+
+// TestKeysOfAPipe has the token come from a pipe, which can be read once, and the keys from a file that changes.
+func TestKeysOfAPipe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keys, pipe := filepath.Join(dir, "keys.json"), filepath.Join(dir, "pipe")
+	env := environment{"HUB_KEYS_FILE": keys}
+	_, first := newKey(t, env, "--id", "first", "--name", "bot", "--scope", "*")
+	newKey(t, env, "--id", "second", "--name", "bot", "--scope", "*")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(pipe, []byte(decentToken), 0o600) }()
+	hub := serve(t, env.with("SERVICE_AUTH_TOKEN_FILE", pipe, "JAVA_SERVICE_TOKEN", decentToken)) // Else the pipe is read for that too.
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	hub.lets(t, first, true)
+	call(t, env, "keys", "revoke", "--id", "first").want(t, 0)
+	hub.lets(t, first, false)
+	hub.lets(t, decentToken, true)
+	hub.tellsOfKeys(t, api.HealthStatusPass, "")
+	hub.stop(t)
+}
+
+// TestChangesOfKeys checks that each kind of change is told as what it is.
+func TestChangesOfKeys(t *testing.T) {
+	t.Parallel()
+	hash := func(digit string) string { return strings.Repeat(digit, 64) }
+	parse := func(id, rest string) []*api.Key {
+		keys, err := api.ParseKeys([]byte(`{"keys":[{"id":"` + id + `",` + rest + `}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	base := `"name":"bot","sha256":"` + hash("a") + `","scopes":["*"]`
+	for name, test := range map[string]struct {
+		id, rest                string
+		added, removed, changed int
+	}{
+		"nothing": {"a", base, 0, 0, 0},
+		"another": {"b", base, 1, 1, 0},
+		"name":    {"a", strings.Replace(base, "bot", "django", 1), 0, 0, 1},
+		"token":   {"a", strings.Replace(base, hash("a"), hash("b"), 1), 0, 0, 1},
+		"digits":  {"a", strings.Replace(base, hash("a"), hash("A"), 1), 0, 0, 0},
+		"scopes":  {"a", strings.Replace(base, "*", "menus", 1), 0, 0, 1},
+		"end":     {"a", base + `,"expires":"2099-01-01T00:00:00Z"`, 0, 0, 1},
+		"limit":   {"a", base + `,"rate_limit":5`, 0, 0, 1},
+		"streams": {"a", base + `,"max_streams":5`, 0, 0, 1},
+	} {
+		got := changesOf(parse("a", base), parse(test.id, test.rest))
+		if len(got.added) != test.added || len(got.removed) != test.removed || len(got.changed) != test.changed {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }

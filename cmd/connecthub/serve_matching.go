@@ -101,6 +101,8 @@ type pairing struct {
 	cache    *cache.Redis
 	consumer *events.Consumer
 	fallback bool
+	// named is whether somebody has said where the service is.
+	named bool
 }
 
 // matchingService is the service whose channel requests come by and answers go to, and matchingGroup the hubs that share the
@@ -117,7 +119,7 @@ const matchingLease = 10 * time.Second
 // an error it returns what it has made, to be closed.
 func (h *hub) newPairing(cfg events.Config) (p *pairing, err error) {
 	c := h.cfg
-	p = &pairing{fallback: c.MatchingFallback == "on"}
+	p = &pairing{fallback: c.MatchingFallback == "on", named: c.JavaServiceURL != ""}
 	if p.client, err = c.javaClient(h.log, h.tracing, h.onJavaCall); err != nil {
 		return p, err
 	}

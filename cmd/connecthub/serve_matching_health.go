@@ -49,6 +49,8 @@ func (p *pairing) asksService(ctx context.Context) error {
 		return health.Warning("The matching service says that it is well, but its last answer was of no use (" + string(reason) + ")" + meanwhile)
 	case err == nil:
 		return nil
+	case !p.named && p.fallback && problem.Code == javaclient.CodeUnreachable:
+		return nil // Nobody has said that there is one.
 	case problem.Code == javaclient.CodeDataSource:
 		return health.Warning("The data source of the matching service is down: what needs it fails.")
 	case problem.Code == javaclient.CodeUnauthorized:

@@ -87,14 +87,13 @@ type menus struct {
 	*menucache.Menus
 	source *menucache.Source          // nil if there is none
 	file   *menucache.DefinitionsFile // likewise
-	log    *zap.Logger
 	hangup chan os.Signal
 	work   sync.WaitGroup
 }
 
 // newMenus makes the part of the hub that has to do with menus. Queue is the Redis that nobody clears.
 func (c *menuSettings) newMenus(rdb, queue *redis.Client, url string, publisher *events.Publisher, log *zap.Logger) (_ *menus, err error) {
-	m := &menus{log: log, hangup: make(chan os.Signal, 1)}
+	m := &menus{hangup: make(chan os.Signal, 1)}
 	signal.Notify(m.hangup, syscall.SIGHUP) // Without it the signal would end the process.
 	if m.source, err = c.source(); err != nil {
 		return nil, err
@@ -150,11 +149,9 @@ func (m *menus) start(ctx context.Context) error {
 	}
 	m.work.Go(func() {
 		for range m.hangup {
-			if m.file == nil {
-				m.log.Info("there is nothing to read again: MENU_DEFINITIONS is not set")
-				continue
+			if m.file != nil {
+				m.file.Reload()
 			}
-			m.file.Reload()
 		}
 	})
 	return nil
@@ -182,8 +179,13 @@ func (m *menus) addChecks(checker *health.Checker) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if _, err := m.Users(ctx, "", 1); err != nil { // It answers a PING, but may refuse the rest.
+		_, err := m.Users(ctx, "", 1)
+		var refusal redis.Error
+		switch {
+		case errors.As(err, &refusal): // It answers a PING, but not the rest.
 			return health.Warning("Redis does not do what menus need, so they are not cached: see what the hub's user may do there.")
+		case err != nil:
+			return health.Warning("Redis does not answer: menus come from memory or are built.")
 		}
 		return nil
 	})

@@ -49,6 +49,9 @@ func newPartsCollector(h *hub) *partsCollector {
 	return c
 }
 
+// certificateExpiry is in seconds since 1970.
+const certificateExpiry = "tls_certificate_expiry_timestamp_seconds"
+
 // collected are the numbers that it tells. Their labels have few values, none of which a caller chose.
 func collected() []metric {
 	return []metric{
@@ -60,6 +63,7 @@ func collected() []metric {
 		{"connections_refused_total", "Connections that were closed when they came, as all others were in use.", nil},
 		{"audit_total", "Lines of the audit log.", []string{"action"}},
 		{"keys_reloads_total", "How often the files of the keys had something new, and whether it could be used.", []string{"outcome"}},
+		{certificateExpiry, "Until when the certificate that is served is valid; not there without TLS.", nil},
 
 		{"events_total", "What became of what was to be published through this hub.", []string{"scope", "outcome"}},
 		{"events_bridged_total", "What became of what others published on Redis themselves.", []string{"outcome"}},
@@ -118,6 +122,9 @@ func (c *partsCollector) Collect(ch chan<- prometheus.Metric) {
 	n := c.hub.numbers()
 	s := sheet{ch, c.descs}
 	s.doors(&n)
+	if files := c.hub.doors.tls; files != nil {
+		s.gauge(certificateExpiry, float64(files.Expires().Unix()))
+	}
 	s.events(&n)
 	s.menus(&n, c.freshHits(&n))
 	s.temp(&n, &asked)

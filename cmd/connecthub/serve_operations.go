@@ -15,7 +15,8 @@ import (
 )
 
 // operations serve what only those may see who run the hub, at an address of its own: /metrics and, when that is a loopback
-// address, /debug/pprof. They ask for no key.
+// address, /debug/pprof. They ask for no key, and for no certificate, so that probes that have none may ask here for /health and
+// what is below it.
 type operations struct {
 	server   *http.Server
 	listener net.Listener
@@ -28,7 +29,7 @@ type operations struct {
 const longestProfile = 60
 
 // newOperations listens.
-func newOperations(ctx context.Context, addr string, metrics http.Handler, log *zap.Logger) (*operations, error) {
+func newOperations(ctx context.Context, addr string, metrics, api http.Handler, log *zap.Logger) (*operations, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, &settingError{"METRICS_ADDR", "cannot be listened on: " + err.Error()}
@@ -37,6 +38,8 @@ func newOperations(ctx context.Context, addr string, metrics http.Handler, log *
 	o := &operations{listener: listener, local: isLoopback(host), log: log}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
+	mux.Handle("GET /health", api)
+	mux.Handle("GET /health/", api)
 	var handler http.Handler = mux
 	if o.local {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -45,7 +48,11 @@ func newOperations(ctx context.Context, addr string, metrics http.Handler, log *
 		mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-		handler = fromThisMachine(mux)
+		handler = fromThisMachine(new(http.CrossOriginProtection).Handler(mux))
+	}
+	reports, err := zap.NewStdLogAt(log, zap.WarnLevel) // Without TLS they are hardly about clients.
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
 	}
 	o.server = &http.Server{
 		Handler:           inTime(handler),
@@ -54,7 +61,7 @@ func newOperations(ctx context.Context, addr string, metrics http.Handler, log *
 		WriteTimeout:      (longestProfile + 15) * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorLog:          reports,
 	}
 	return o, nil
 }

@@ -66,10 +66,23 @@ func TestOperationsOnLoopback(t *testing.T) {
 			{"", "/debug/pprof/trace?seconds=0.1", 200, "go 1."},
 			{"", "/", 404, ""},
 			{"", "/v1/events", 404, ""},
+			{"", "/health/live", 200, `"status":"pass"`},
+			{"", "/health/ready", 200, `"redis"`},
+			{"evil.example", "/health", 403, "Only localhost"},
 		} {
 			status, body := ask(t, addr, test.name, test.path)
 			if status != test.status || !strings.Contains(body, test.text) {
 				t.Errorf("%s%s as %q gets %d, %.200q, want %d, %q", addr, test.path, test.name, status, body, test.status, test.text)
+			}
+		}
+		for origin, want := range map[string]int{"": 200, "https://evil.example": 403} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/debug/pprof/symbol", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Origin", origin)
+			if status, body := send(t, req); status != want {
+				t.Errorf("a page of %q gets %d, %q, want %d", origin, status, body, want)
 			}
 		}
 		// Where everybody asks there is nothing of it.

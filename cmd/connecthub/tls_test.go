@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -111,14 +112,17 @@ func TestServeOverTLS(t *testing.T) {
 	}
 }
 
-// serveProgram starts a hub as serve does, but as a process of its own.
-func serveProgram(tb testing.TB, env environment) (*server, *os.Process) {
+// serveProgram starts a hub as serve does, but as a process of its own, which may be changed before.
+func serveProgram(tb testing.TB, env environment, changes ...func(*exec.Cmd)) (*server, *os.Process) {
 	tb.Helper()
 	cmd := program(tb, environment{
 		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava,
 	}.and(env), "serve")
 	s := &server{running: &running{stdout: &output{}, stderr: &output{}, ended: make(chan struct{})}}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
+	for _, change := range changes {
+		change(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}

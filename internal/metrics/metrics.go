@@ -86,10 +86,11 @@ const (
 
 // Handler answers scrapes, in the text format or OpenMetrics. A scrape takes 3 s at most and is then answered 503, as are
 // those that come while 10 are under way; the numbers are never gathered twice at once. What cannot be gathered is left out
-// and logged.
+// and logged as an error.
 func (m *Metrics) Handler(log *zap.Logger) http.Handler {
+	errorLog, _ := zap.NewStdLogAt(log, zap.ErrorLevel) // It fails only for a level that does not exist.
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		ErrorLog:            zap.NewStdLog(log),
+		ErrorLog:            errorLog,
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: mostScrapes,
 		CoalesceGather:      true,

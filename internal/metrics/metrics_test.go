@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/connectbot-hub/connecthub/internal/metrics"
 	"github.com/connectbot-hub/connecthub/internal/redistest"
@@ -177,6 +179,33 @@ func TestScrapesShareTheWork(t *testing.T) {
 	redistest.Eventually(t, soon, "the numbers are there again", func() bool {
 		return strings.Contains(scrape(t, handler), "connecthub_slow 1")
 	})
+}
+
+// TestWhatIsLeftOutIsAnError has a part send the same number twice.
+func TestWhatIsLeftOutIsAnError(t *testing.T) {
+	t.Parallel()
+	m := metrics.New("1")
+	if err := m.Register(twice{prometheus.NewDesc("connecthub_twice", "Comes twice.", nil, nil)}); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	if text := scrape(t, m.Handler(zap.New(core))); !strings.Contains(text, "connecthub_build_info") {
+		t.Errorf("the rest is not there: %s", text)
+	}
+	if all := logs.All(); len(all) != 1 || all[0].Level != zapcore.ErrorLevel || !strings.Contains(all[0].Message, "connecthub_twice") {
+		t.Errorf("the log: %+v", all)
+	}
+}
+
+// twice is a collector with a fault.
+type twice struct{ desc *prometheus.Desc }
+
+func (t twice) Describe(ch chan<- *prometheus.Desc) { ch <- t.desc }
+
+func (t twice) Collect(ch chan<- prometheus.Metric) {
+	for range 2 {
+		ch <- prometheus.MustNewConstMetric(t.desc, prometheus.GaugeValue, 1)
+	}
 }
 
 // TestOpenMetrics checks that a server that asks for OpenMetrics gets it.

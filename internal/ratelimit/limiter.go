@@ -10,7 +10,8 @@
 // Most of this is paid back: it counts as used up. While Redis is away each limiter counts by itself, each the full limit,
 // and they find together again by themselves.
 //
-// Limit: no more than Config.MaxCallers are remembered, and those who came last have their burst anew when they come back.
+// Limit: no more than Config.MaxCallers are remembered, and those who have not come for the longest are forgotten: they have
+// their burst anew when they come back.
 // Nobody ever owes more than four bursts, so that nobody is shut out for long, whatever clocks and counts may do.
 package ratelimit
 

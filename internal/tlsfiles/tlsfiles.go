@@ -15,12 +15,18 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/connectbot-hub/connecthub/internal/regularfile"
 )
 
-// lookEvery is how often it is looked whether files have changed, at most.
-const lookEvery = time.Second
+const (
+	// lookEvery is how often it is looked whether files have changed, at most.
+	lookEvery = time.Second
+	// longest is how long a file may be, in bytes.
+	longest = 4 << 20
+)
 
-// Files are what a server's TLS is made of, in PEM.
+// Files are what a server's TLS is made of, in PEM. Each is a regular file of 4 MiB at most.
 type Files struct {
 	// Cert holds the certificate and those that lead to its authority, Key its private key.
 	Cert, Key string
@@ -40,9 +46,9 @@ func (e *FileError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Config reads the files and returns a configuration of TLS 1.2 or later, for HTTP/2 and HTTP/1.1, that follows them as they
-// change. Its errors are FileErrors, and hold nothing of a key. The log may be nil.
-func (f Files) Config(log *zap.Logger) (*tls.Config, error) {
+// Watch reads the files, and has what they hold from then on. Its errors are FileErrors, and hold nothing of a key. The log may
+// be nil.
+func (f Files) Watch(log *zap.Logger) (*Watched, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
@@ -51,23 +57,52 @@ func (f Files) Config(log *zap.Logger) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watched{files: f, log: log, current: current, read: stamps, looked: time.Now()}
-	outer := current.Clone()
-	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return w.config(), nil }
-	return outer, nil
+	return &Watched{files: f, log: log, current: current, read: stamps, looked: time.Now()}, nil
 }
 
-// watched is what the files held, and when they were looked at.
-type watched struct {
+// Watched is what files of TLS hold as they change. It is safe for concurrent use, and needs no closing.
+type Watched struct {
 	files Files
 	log   *zap.Logger
 
 	mu      sync.Mutex
 	current *tls.Config
 	looked  time.Time
-	// read are the files as they were when they were read last, failed is why they could not be used then, "" if they could.
+	// read are the files as they were when they were read last, failed is why they could not be used then, nil if they could.
 	read   [3]stamp
-	failed string
+	failed error
+}
+
+// Config returns a configuration of TLS 1.2 or later, for HTTP/2 and HTTP/1.1, of which each new connection has what the files
+// hold.
+func (w *Watched) Config() *tls.Config {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	outer := w.current.Clone()
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.look()
+		return w.current, nil
+	}
+	return outer
+}
+
+// Err returns why the files cannot be used as they are now, nil if they can. It looks at them as a new connection does.
+func (w *Watched) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look()
+	return w.failed
+}
+
+// Expires returns until when the certificate that is served is valid; those that lead to its authority may not be so long. It
+// looks at the files as a new connection does.
+func (w *Watched) Expires() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look()
+	return expiry(w.current)
 }
 
 // stamp changes with a file.
@@ -85,29 +120,27 @@ func (f Files) stamps() (stamps [3]stamp) {
 	return stamps
 }
 
-// config returns what to use for a new connection.
-func (w *watched) config() *tls.Config {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// look reads the files if they have changed. It is called with the lock held.
+func (w *Watched) look() {
 	if time.Since(w.looked) < lookEvery {
-		return w.current
+		return
 	}
 	w.looked = time.Now()
 	stamps := w.files.stamps() // Before they are read: what changes meanwhile is seen the next time.
-	if stamps == w.read && w.failed == "" {
-		return w.current
+	if stamps == w.read && w.failed == nil {
+		return
 	}
 	next, err := w.files.read()
 	w.read = stamps
-	switch {
-	case err == nil:
-		w.current, w.failed = next, ""
+	if err == nil {
+		w.current, w.failed = next, nil
 		w.log.Info("the TLS certificate was read again", zap.Time("expires", expiry(next)))
-	case err.Error() != w.failed:
-		w.failed = err.Error()
+		return
+	}
+	if w.failed == nil || w.failed.Error() != err.Error() {
 		w.log.Error("the files of TLS have changed and cannot be used: the certificate stays as it was", zap.Error(err))
 	}
-	return w.current
+	w.failed = err
 }
 
 func expiry(c *tls.Config) time.Time { return c.Certificates[0].Leaf.NotAfter }
@@ -149,7 +182,7 @@ func (f Files) read() (*tls.Config, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // G304: the operator names the file.
+	raw, err := regularfile.Read(path, longest)
 	if err != nil {
 		return nil, &FileError{path, err}
 	}

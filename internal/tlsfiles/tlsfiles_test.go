@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,15 +144,15 @@ func newFiles(tb testing.TB, a *authority, clients string) tlsfiles.Files {
 	return f
 }
 
-// configOf also returns the log.
-func configOf(tb testing.TB, f tlsfiles.Files) (*tls.Config, *observer.ObservedLogs) {
+// watch also returns the log.
+func watch(tb testing.TB, f tlsfiles.Files) (*tlsfiles.Watched, *observer.ObservedLogs) {
 	tb.Helper()
 	core, logs := observer.New(zap.DebugLevel)
-	cfg, err := f.Config(zap.New(core))
+	files, err := f.Watch(zap.New(core))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return cfg, logs
+	return files, logs
 }
 
 // TestFilesAreFollowed replaces the files, one after the other as people do, with faults between.
@@ -160,7 +161,8 @@ func TestFilesAreFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newAuthority(t)
 		f := newFiles(t, ca, "")
-		server, logs := configOf(t, f)
+		files, logs := watch(t, f)
+		server := files.Config()
 		client := ca.trusting(t, "", "")
 		serial := func() int64 {
 			t.Helper()
@@ -218,13 +220,64 @@ func TestFilesAreFollowed(t *testing.T) {
 	})
 }
 
+func makePipe(tb testing.TB, path string) {
+	tb.Helper()
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// TestFaultsAreToldWithoutConnections asks what is the matter with files while nobody connects. One of them becomes a pipe.
+func TestFaultsAreToldWithoutConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t)
+		f := newFiles(t, ca, "")
+		files, logs := watch(t, f)
+		end := ca.cert.NotAfter
+		if err := files.Err(); err != nil || !files.Expires().Equal(end) {
+			t.Errorf("at first: %v, until %v, want %v", err, files.Expires(), end)
+		}
+		whole, err := os.ReadFile(f.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(f.Key); err != nil {
+			t.Fatal(err)
+		}
+		makePipe(t, f.Key)
+		for range 3 {
+			<-time.After(time.Second)
+			var wrong *tlsfiles.FileError
+			if err := files.Err(); !errors.As(err, &wrong) || wrong.Path != f.Key || !files.Expires().Equal(end) {
+				t.Errorf("with a pipe: %v, until %v", err, files.Expires())
+			}
+		}
+		if _, _, err := handshake(t, files.Config(), ca.trusting(t, "", "")); err != nil {
+			t.Errorf("with a pipe a client gets %v", err)
+		}
+		if err := os.Remove(f.Key); err != nil {
+			t.Fatal(err)
+		}
+		write(t, f.Key, string(whole))
+		<-time.After(time.Second)
+		if err := files.Err(); err != nil {
+			t.Errorf("in the end: %v", err)
+		}
+		if n := logs.Len(); n != 2 {
+			t.Errorf("the log has %d lines: %v", n, logs.All())
+		}
+	})
+}
+
 // TestClientsMustHaveACertificate also takes an authority away while a client knows its session.
 func TestClientsMustHaveACertificate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ca, clients, foreign := newAuthority(t), newAuthority(t), newAuthority(t)
 		f := newFiles(t, ca, clients.pem)
-		server, _ := configOf(t, f)
+		files, _ := watch(t, f)
+		server := files.Config()
 		cert, key := clients.issue(t, 7)
 		known := ca.trusting(t, cert, key)
 		known.ClientSessionCache = tls.NewLRUClientSessionCache(1)
@@ -251,7 +304,8 @@ func TestClientsMustHaveACertificate(t *testing.T) {
 func TestOldVersionsAreRefused(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
-	server, _ := configOf(t, newFiles(t, ca, ""))
+	files, _ := watch(t, newFiles(t, ca, ""))
+	server := files.Config()
 	client := ca.trusting(t, "", "")
 	client.MinVersion, client.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	if _, serverErr, err := handshake(t, server, client); err == nil || serverErr == nil {
@@ -278,13 +332,15 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 		"empty key":         {func(f *tlsfiles.Files) { write(t, f.Key, "") }, func(f tlsfiles.Files) string { return f.Key }},
 		"empty authority":   {func(f *tlsfiles.Files) { write(t, f.ClientCA, "") }, func(f tlsfiles.Files) string { return f.ClientCA }},
 		"another's key":     {func(f *tlsfiles.Files) { write(t, f.Cert, other) }, func(f tlsfiles.Files) string { return f.Cert }},
+		"a folder":          {func(f *tlsfiles.Files) { f.Key = filepath.Dir(f.Key) }, func(f tlsfiles.Files) string { return f.Key }},
+		"a pipe":            {func(f *tlsfiles.Files) { f.Key += ".pipe"; makePipe(t, f.Key) }, func(f tlsfiles.Files) string { return f.Key }},
 		"key as authority":  {func(f *tlsfiles.Files) { f.ClientCA = f.Key }, func(f tlsfiles.Files) string { return f.ClientCA }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFiles(t, ca, ca.pem)
 			test.spoil(&f)
-			_, err := f.Config(nil)
+			_, err := f.Watch(nil)
 			var wrong *tlsfiles.FileError
 			if !errors.As(err, &wrong) || wrong.Path != test.which(f) || strings.Contains(err.Error(), "PRIVATE") {
 				t.Errorf("%v", err)

