@@ -23,7 +23,8 @@ func apart(prefix string) string {
 
 // ownHub starts a hub for the test alone, in this process, with the settings that connecthub serve would have, and makes it
 // the one that is tested. It works apart from all others, on channels and with keys of its own, so that it answers none of
-// their requests and the bot sees nothing of it. What it leaves are always the same few keys, of which most expire. stop ends it.
+// their requests and the bot sees nothing of it. Of the keys that it leaves, those that never expire are always the same few.
+// stop ends it.
 func (c *checkCommand) ownHub(ctx context.Context, a *app) (stop func() error, err error) {
 	settings, err := serveSettings(a.env)
 	if err != nil {
