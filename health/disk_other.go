@@ -5,4 +5,4 @@ package health
 import "errors"
 
 // room is not known: there is no portable way to ask.
-func room(string) (free, size uint64, err error) { return 0, 0, errors.ErrUnsupported }
+func room(string) (free uint64, err error) { return 0, errors.ErrUnsupported }

@@ -206,19 +206,18 @@ func TestDisk(t *testing.T) {
 	t.Parallel()
 	here := health.Folder{Name: "the working folder", Path: "."}
 	for _, test := range []struct {
-		least  health.Room
+		least  uint64
 		folder health.Folder
 		status health.Status
 		text   string
 	}{
-		{health.Room{}, here, health.Pass, ""},
-		{health.Room{Bytes: 1 << 62}, here, health.Warn, "The disk of the working folder has little room left: "},
-		{health.Room{Percent: 101}, here, health.Warn, "The disk of the working folder has little room left: "},
-		{health.Room{}, health.Folder{Name: "the log", Path: "no-such-folder/s3cret"}, health.Warn, "The disk of the log cannot be looked at."},
+		{0, here, health.Pass, ""},
+		{1 << 62, here, health.Warn, "The disk of the working folder has little room left: "},
+		{0, health.Folder{Name: "the log", Path: "no-such-folder/s3cret"}, health.Warn, "The disk of the log cannot be looked at."},
 	} {
 		want(t, health.Disk(test.least, test.folder), test.status, test.text)
 	}
-	if err := health.Disk(health.Room{}, here, here)(t.Context()); err != nil {
+	if err := health.Disk(0, here, here)(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

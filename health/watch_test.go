@@ -185,9 +185,9 @@ func TestClose(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		changed := false
 		checker := health.New(health.Config{Logger: zap.New(core), OnChange: func(health.Change) { changed = true }})
-		asked := 0
+		var asked atomic.Int64
 		checker.Add("part", "component", func(ctx context.Context) error {
-			if asked++; asked == 1 {
+			if asked.Add(1) == 1 {
 				return nil
 			}
 			<-ctx.Done()
@@ -198,8 +198,8 @@ func TestClose(t *testing.T) {
 		began := time.Now()
 		checker.Close()
 		checker.Close()
-		if took := time.Since(began); took != 0 || asked != 2 {
-			t.Errorf("closed after %v, asked %d times", took, asked)
+		if took := time.Since(began); took != 0 || asked.Load() != 2 {
+			t.Errorf("closed after %v, asked %d times", took, asked.Load())
 		}
 		if logs.Len() != 0 || changed || checker.Last().Status != health.Pass {
 			t.Errorf("%+v, %v", checker.Last(), logs.All())

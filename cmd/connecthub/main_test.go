@@ -210,7 +210,7 @@ const noJava = "http://127.0.0.1:1"
 func serve(tb testing.TB, env environment, args ...string) *server {
 	tb.Helper()
 	env = environment{
-		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava,
+		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava, "DISK_LOW_MIB": "0",
 	}.and(env)
 	s := &server{running: start(tb, env, append([]string{"serve"}, args...)...)}
 	s.awaitListening(tb)

@@ -12,11 +12,15 @@ import (
 // healthSettings say how the hub watches itself.
 type healthSettings struct {
 	HealthInterval time.Duration `setting:"HEALTH_INTERVAL" default:"5s" help:"How often the hub looks at each of its parts, and sends itself an event to see that events get through. At most 5s, so that it notices within 15s."`
+	DiskLowMiB     int64         `name:"disk-low-mib" setting:"DISK_LOW_MIB" default:"512" help:"Free space, in MiB, below which /health warns of the disk. 0: never."`
 }
 
 func (c *healthSettings) validate() error {
 	if c.HealthInterval < 100*time.Millisecond || c.HealthInterval > events.MaxCanaryInterval {
 		return &settingError{"HEALTH_INTERVAL", "must be from 100ms to " + events.MaxCanaryInterval.String()}
+	}
+	if c.DiskLowMiB < 0 || c.DiskLowMiB > 1<<30 {
+		return &settingError{"DISK_LOW_MIB", "must be from 0 to 1073741824"}
 	}
 	return nil
 }
@@ -58,7 +62,7 @@ func (h *hub) newChecker() *health.Checker {
 	if h.doors.tls != nil {
 		checker.Add("certificate", "component", func(context.Context) error { return checkCertificate(h.doors.tls, time.Now()) })
 	}
-	checker.Add("disk", "system", health.Disk(leastRoom, h.folders()...))
+	checker.Add("disk", "system", health.Disk(uint64(h.cfg.DiskLowMiB)<<20, h.folders()...)) //nolint:gosec // G115: it was checked.
 	return checker
 }
 
@@ -89,9 +93,6 @@ func (h *hub) addPersistenceCheck(checker *health.Checker) {
 		return health.Warning(lost + " " + err.Error())
 	})
 }
-
-// leastRoom is what the hub warns below.
-var leastRoom = health.Room{Bytes: 512 << 20, Percent: 5} //nolint:gochecknoglobals // A constant, but for the language.
 
 // folders are those whose disks must not get full. The hub keeps nothing on disk but the audit log, if that has a file; where it
 // runs, its log may be written, or its Redis keep what it holds.

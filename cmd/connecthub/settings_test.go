@@ -255,6 +255,8 @@ func TestABadSettingIsNamed(t *testing.T) {
 		{"SHUTDOWN_DELAY", "6m", "must be from 0s to 5m", nil},
 		{"SHUTDOWN_TIMEOUT", "5", duration, nil},
 		{"SHUTDOWN_TIMEOUT", "0s", "must be above 0", nil},
+		{"DISK_LOW_MIB", "much", `must be a whole number, not "much"`, nil},
+		{"DISK_LOW_MIB", "-1", "must be from 0 to 1073741824", nil},
 		{"HEALTH_INTERVAL", "5", duration, nil},
 		{"HEALTH_INTERVAL", "99ms", "must be from 100ms to 5s", nil},
 		{"HEALTH_INTERVAL", "6s", "must be from 100ms to 5s", nil},

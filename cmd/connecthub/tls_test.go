@@ -116,7 +116,7 @@ func TestServeOverTLS(t *testing.T) {
 func serveProgram(tb testing.TB, env environment, changes ...func(*exec.Cmd)) (*server, *os.Process) {
 	tb.Helper()
 	cmd := program(tb, environment{
-		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava,
+		"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": noAddr, "EMBEDDED_REDIS_ADDR": "127.0.0.1:0", "JAVA_SERVICE_URL": noJava, "DISK_LOW_MIB": "0",
 	}.and(env), "serve")
 	s := &server{running: &running{stdout: &output{}, stderr: &output{}, ended: make(chan struct{})}}
 	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
