@@ -57,6 +57,7 @@ func (s *Server) letIn(c echo.Context, next echo.HandlerFunc) error {
 	if !s.connections.work(c.Request().Context()) {
 		panic(http.ErrAbortHandler)
 	}
+	defer s.connections.done(c.Request().Context())
 	return next(c)
 }
 

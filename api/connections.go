@@ -29,6 +29,10 @@ type connection struct {
 	conn net.Conn
 	// stream is whether a stream has it to itself.
 	stream bool
+	// letIn counts the requests over it that were let in and are not done, and asleep is whether package http knows of none:
+	// it may tell that before the handler of an HTTP/2 request that was taken back has even begun.
+	letIn  int
+	asleep bool
 	// Where it is in the list, nil while it is not.
 	next, before *connection
 }
@@ -72,7 +76,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 			shut(surplus)
 		}
 	case http.StateActive, http.StateIdle:
-		c.rest(conn) // The header of a request has come, or its answer is sent.
+		c.rest(conn, state == http.StateIdle) // The header of a request has come, or its answer is sent.
 	case http.StateHijacked:
 		// It is in use, and remains so.
 	case http.StateClosed:
@@ -101,10 +105,15 @@ func (c *connections) add(conn net.Conn) (surplus net.Conn) {
 	return surplus
 }
 
-func (c *connections) rest(conn net.Conn) {
+func (c *connections) rest(conn net.Conn, asleep bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.open[conn]; known != nil {
+	known := c.open[conn]
+	if known == nil {
+		return
+	}
+	known.asleep = asleep
+	if known.letIn == 0 {
 		known.unlink()
 		c.link(known)
 	}
@@ -123,8 +132,24 @@ func (c *connections) work(ctx context.Context) bool {
 	if known == nil {
 		return false
 	}
+	known.letIn++
 	known.unlink()
 	return true
+}
+
+// done is told that a request, of which work was told, is done.
+func (c *connections) done(ctx context.Context) {
+	conn, ours := ctx.Value(connectionOf{}).(net.Conn)
+	if !ours {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.open[conn]; known != nil {
+		if known.letIn--; known.letIn == 0 && known.asleep {
+			c.link(known)
+		}
+	}
 }
 
 // keep takes a connection over that a stream has to itself, and was hijacked. It stays until it is removed.

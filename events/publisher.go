@@ -52,8 +52,8 @@ type Publisher struct {
 // outcomes counts what became of calls for the channels of one scope.
 type outcomes struct {
 	published, duplicates, refused, failed atomic.Int64
-	// forbidden is when Redis last did not let the hub publish, in Unix nanoseconds; 0 if it published since.
-	forbidden atomic.Int64
+	// forbidden is when Redis last did not let the hub publish; nil if it published since.
+	forbidden atomic.Pointer[time.Time]
 }
 
 // NewPublisher makes a publisher; Start must be called before its first use. The client stays the caller's to close.
@@ -126,7 +126,8 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (_ Receipt, err erro
 	case err != nil:
 		count.failed.Add(1)
 		if mayNot(err) {
-			count.forbidden.Store(time.Now().UnixNano())
+			now := time.Now()
+			count.forbidden.Store(&now)
 		}
 		return Receipt{}, err
 	case reply.what == reused:
@@ -137,8 +138,8 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (_ Receipt, err erro
 		return Receipt{}, ErrIDReused // Whoever may publish the one type may not learn of the other, nor take its place.
 	case reply.what == appended:
 		count.published.Add(1)
-		if count.forbidden.Load() != 0 {
-			count.forbidden.Store(0)
+		if count.forbidden.Load() != nil {
+			count.forbidden.Store(nil)
 		}
 		reply.id, reply.typ, reply.timestamp = ev.ID, ev.Type, ev.Timestamp
 	default:
@@ -174,8 +175,7 @@ const forbiddenFor = time.Minute
 // that scope through since: a canary has its own channel and log, and does not see that. It asks Redis nothing.
 func (p *Publisher) Check(context.Context) error {
 	for _, scope := range []Scope{ScopeUser, ScopeGlobal, ScopeService} {
-		at := p.counted(scope).forbidden.Load()
-		if at != 0 && time.Since(time.Unix(0, at)) < forbiddenFor {
+		if at := p.counted(scope).forbidden.Load(); at != nil && time.Since(*at) < forbiddenFor {
 			return fmt.Errorf("events: Redis refuses events of channels of the scope %s: its user lacks a channel, a key or a command", scope)
 		}
 	}

@@ -213,6 +213,7 @@ func (c *Checker) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-c.poked:
+			look(ctx, c.checks, -1) // Which may be a run that began before: the next one did not.
 		}
 	}
 }

@@ -103,8 +103,12 @@ func (l *auditLog) close() {
 	}
 }
 
-// slowestAudit is how long a line may take to be written into a pipe.
-const slowestAudit = time.Second
+const (
+	// slowestAudit is how long a line may take to be written into a pipe.
+	slowestAudit = time.Second
+	// stuckFor is how long no line waits any more after one that took longer.
+	stuckFor = 10 * time.Second
+)
 
 // auditFile is a file that lines are appended to.
 type auditFile struct {
@@ -113,6 +117,8 @@ type auditFile struct {
 
 	mu   sync.Mutex
 	file *os.File
+	// stuck is when a line last took too long.
+	stuck time.Time
 }
 
 // reopen opens the file of that name, and closes the one before, which may have been renamed. After an error the one before
@@ -143,8 +149,15 @@ func (f *auditFile) reopen() error {
 func (f *auditFile) Write(line []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_ = f.file.SetWriteDeadline(time.Now().Add(slowestAudit)) // Which only a pipe has.
+	patience := slowestAudit
+	if time.Since(f.stuck) < stuckFor {
+		patience = 0 // Nobody waits again for who does not read.
+	}
+	_ = f.file.SetWriteDeadline(time.Now().Add(patience)) // Which only a pipe has.
 	n, err := f.file.Write(line)
+	if errors.Is(err, os.ErrDeadlineExceeded) && patience > 0 {
+		f.stuck = time.Now()
+	}
 	if err != nil {
 		f.log.Error("the audit log cannot be written", zap.Error(err), zap.ByteString("line", line))
 	}

@@ -40,7 +40,7 @@ func (c *checkCommand) ownHub(ctx context.Context, a *app) (stop func() error, e
 	c.ServiceAuthToken, c.ServiceAuthTokenFile = rand.Text(), ""
 	settings.tokenSettings, settings.HubKeysFile = c.tokenSettings, ""
 	settings.doorSettings = doorSettings{MetricsAddr: noAddr, MaxStreamsPerKey: 1000, MaxConnections: 1000}
-	settings.HTTPAddr, settings.AuditLogFile = "127.0.0.1:0", ""
+	settings.HTTPAddr, settings.AuditLogFile, settings.ShutdownDelay = "127.0.0.1:0", "", 0
 	settings.ChannelPrefix, settings.KeyPrefix, settings.DjangoKeyPrefix = apart(settings.ChannelPrefix), apart(settings.KeyPrefix), apart(settings.DjangoKeyPrefix)
 	settings.UserLogAge, settings.GlobalLogAge, settings.ServiceLogAge, settings.DedupeWindow = time.Minute, time.Minute, time.Minute, time.Minute
 	keys, err := settings.validate()

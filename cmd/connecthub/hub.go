@@ -236,9 +236,13 @@ func (h *hub) run(ctx context.Context) error {
 	}
 	h.log.Info("the hub is shutting down")
 	h.server.Leave()
-	<-time.After(h.cfg.ShutdownDelay) // While balancers find out.
-	h.checker.Close()                 // What is stopped from now on is no failure.
-	h.announcer.close()               //nolint:contextcheck // It takes a second at most. Mostly the hub's own streams still hear it.
+	select {
+	case err := <-served:
+		return err
+	case <-time.After(h.cfg.ShutdownDelay): // While balancers find out.
+	}
+	h.checker.Close()   // What is stopped from now on is no failure.
+	h.announcer.close() //nolint:contextcheck // It takes a second at most. Mostly the hub's own streams still hear it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.ShutdownTimeout)
 	defer cancel()
 	var working sync.WaitGroup
