@@ -107,8 +107,8 @@ func TestPublisherTellsThatItMayNotPublish(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := &refusing{}
-		rdb := redis.NewClient(&redis.Options{ // No names are looked up in here, as the resolver is everybody's.
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody answers") },
+		rdb := redis.NewClient(&redis.Options{ // It looks up the name in its address, and the resolver must not know of this time.
+			Addr: "127.0.0.1:1", Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody answers") },
 		})
 		defer func() { _ = rdb.Close() }()
 		rdb.AddHook(server)
