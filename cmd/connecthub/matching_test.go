@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/connectbot-hub/connecthub/internal/redistest"
 )
 
 func TestMatchingCommands(t *testing.T) {
@@ -154,5 +156,9 @@ func TestMatchingRequestCanBeLeft(t *testing.T) {
 	waiting.interrupt()
 	waiting.wait(t, 1)
 	waiting.stderr.has(t, "connecthub: the request week-47 goes on")
-	call(t, hub.client(), "matching", "show", "week-47").want(t, 0, "went wrong", "unreachable", "next attempt")
+	redistest.Eventually(t, soon, "it waits for its next attempt", func() bool { // Unless one is under way.
+		shown := call(t, hub.client(), "matching", "show", "week-47")
+		shown.want(t, 0, "went wrong", "unreachable")
+		return strings.Contains(shown.stdout, "next attempt")
+	})
 }
